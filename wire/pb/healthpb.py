@@ -1,0 +1,6 @@
+"""Made by scripts/genpb.py; do not edit."""
+
+from wire.pb.pool import message
+
+HealthCheckRequest = message("grpc.health.v1.HealthCheckRequest")
+HealthCheckResponse = message("grpc.health.v1.HealthCheckResponse")
