@@ -277,7 +277,9 @@ def measure_restart(servers: list[Server], shape: str, options: argparse.Namespa
 def print_row(shape: str, servers: list[Server]) -> None:
     medians = {server.name: statistics.median(server.figures[shape]) for server in servers}
     smaller_is_better = shape in ("memory", "restart")
-    cells = [f"{name} {value:>10,.{2 if smaller_is_better else 0}f}" for name, value in medians.items()]
+    cells = [
+        f"{name} {value:>10,.{2 if smaller_is_better else 0}f}" for name, value in medians.items()
+    ]
     go = [value for name, value in medians.items() if name.startswith("go-")]
     if go and "trioetcd" in medians:
         best = min(go) if smaller_is_better else max(go)
