@@ -1,0 +1,173 @@
+"""The backend: commits what was applied, in the background.
+
+Inbox     16 calls (flush, defragment); one notice (there are changes).
+Waits on  nobody.
+Restarts  no: after a failed commit the disk cannot be trusted.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any, Protocol
+
+import trio
+
+from actors.backend.backend import Backend, Layer
+from actors.backend.buckets import KEY
+from actors.backend.engine import Full
+from actors.kernel import Call, Inbox, Notice, Worker
+
+INBOX_CALLS = 16
+SLICE_ROWS = 1000  # written between two turns of the event loop: 0.4 ms
+
+
+@dataclass(frozen=True, slots=True)
+class Flush(Call[int]):
+    """Commit all that is applied now; the answer is the durable log index."""
+
+
+@dataclass(frozen=True, slots=True)
+class Defragment(Call[None]):
+    """Rewrite the database without its free pages."""
+
+
+@dataclass(frozen=True, slots=True)
+class Changed(Notice):
+    """Something was applied."""
+
+
+class CommitTimes(Protocol):
+    """Hears how many seconds each commit took."""
+
+    def note(self, seconds: float) -> None: ...
+
+
+class BackendActor:
+    """The handle."""
+
+    def __init__(self, inbox: Inbox, backend: Backend, batch_rows: int) -> None:
+        self._inbox = inbox
+        self._backend = backend
+        self._batch_rows = batch_rows
+        self._told = False
+
+    def changed(self) -> None:
+        """Something was applied.  Wakes the actor at the first change and when a batch is full."""
+        if not self._told or self._backend.pending_rows >= self._batch_rows:
+            self._told = True
+            self._inbox.notify(Changed())
+
+    def forget(self) -> None:
+        """The actor has taken the changes told of."""
+        self._told = False
+
+    async def flush(self) -> int:
+        """Make all that is applied durable and return its log index."""
+        return await self._inbox.call(Flush())
+
+    async def defragment(self) -> None:
+        await self._inbox.call(Defragment())
+
+
+async def run_backend(
+    inbox: Inbox,
+    backend: Backend,
+    worker: Worker,
+    *,
+    batch_interval: float,
+    batch_rows: int,
+    times: CommitTimes,
+    task_status: trio.TaskStatus[BackendActor] = trio.TASK_STATUS_IGNORED,
+) -> None:
+    """Commit `batch_interval` seconds after a change, or at `batch_rows` rows.
+
+    `worker` must be one thread.  The last commit is made on the way out of a cancellation.
+    """
+    with inbox:
+        handle = BackendActor(inbox, backend, batch_rows)
+        task_status.started(handle)
+        try:
+            while True:
+                calls = await _gather(inbox, backend, batch_interval, batch_rows)
+                handle.forget()
+                await commit(backend, worker, times)
+                for call in calls:
+                    await _answer(call, backend, worker)
+        except trio.Cancelled:
+            await commit(backend, worker, times)
+            raise
+
+
+async def _gather(
+    inbox: Inbox, backend: Backend, interval: float, batch_rows: int
+) -> list[Call[Any]]:
+    """Wait for a change, then for company, but not once somebody waits for the commit."""
+    await inbox.wait()
+    deadline = trio.current_time() + interval
+    while True:
+        calls = [message for message in inbox.drain() if isinstance(message, Call)]
+        if calls or backend.pending_rows >= batch_rows:
+            return calls
+        with trio.move_on_at(deadline) as waiting:
+            await inbox.wait()
+        if waiting.cancelled_caught:
+            return []
+
+
+async def commit(backend: Backend, worker: Worker, times: CommitTimes) -> None:
+    """Write the pending layer to the database, durably, with the index it belongs to.
+
+    Not cancellable: it ends by itself, and half of it is worth nothing.
+    """
+    with trio.CancelScope(shield=True):
+        began = trio.current_time()
+        engine = backend.engine
+        await worker.run(engine.begin)
+        layer = backend.take()
+        if layer is None:
+            await worker.run(engine.abort)
+            return
+        while True:
+            try:
+                await _write(layer, backend)
+                break
+            except Full:
+                await worker.run(engine.abort)
+                engine.grow()
+                await worker.run(engine.begin)
+        await worker.run(engine.commit)
+        engine.renew()
+        backend.committed()
+        times.note(trio.current_time() - began)
+
+
+async def _write(layer: Layer, backend: Backend) -> None:
+    """Put the rows in, a slice between two turns of the event loop."""
+    engine = backend.engine
+    for bucket, changes in layer.buckets.items():
+        if bucket == KEY:
+            await _write_rows(changes, backend)
+        elif changes:
+            engine.write(bucket, changes.items())
+
+
+async def _write_rows(changes: dict[bytes, bytes | None], backend: Backend) -> None:
+    """Bucket KEY: new revisions come in order and last; compaction's deletions before them."""
+    rows = iter(changes.items())
+    while piece := list(islice(rows, SLICE_ROWS)):
+        new = [(key, value) for key, value in piece if value is not None]
+        if len(new) < len(piece):
+            backend.engine.write(KEY, [row for row in piece if row[1] is None])
+        if new:
+            backend.engine.append(KEY, new)
+        await trio.lowlevel.checkpoint()
+
+
+async def _answer(call: Call[Any], backend: Backend, worker: Worker) -> None:
+    if isinstance(call, Defragment):
+        await worker.run(backend.engine.defragment)
+        backend.engine.swap()
+        call.reply.answer(None)
+    elif isinstance(call, Flush):
+        call.reply.answer(backend.durable_index)
