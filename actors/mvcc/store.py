@@ -37,7 +37,9 @@ RESTORE_ROWS = 10_000  # read from the database at once when the index is rebuil
 class Leases(Protocol):
     """Which keys hang on which lease."""
 
-    by_key: dict[bytes, int]  # the lease of each key that has one
+    def lease_of(self, key: bytes) -> int:
+        """0 when the key hangs on none."""
+        ...
 
     def exists(self, lease_id: int) -> bool: ...
 
@@ -52,6 +54,7 @@ class Store:
     def __init__(self, backend: Backend, leases: Leases, feed: Feed | None = None) -> None:
         self.backend = backend
         self.leases = leases
+        self._lease_of = leases.lease_of
         self.feed = feed or Feed()
         self.index = KeyIndex()
         self.revision = FIRST_REVISION
@@ -161,7 +164,7 @@ class Store:
         self.backend.put_row(row_key(main, sub), keyvalue)
         if self.feed.wanted:
             self.feed.add(Event(main, sub, key, keyvalue, False))
-        old_lease = self.leases.by_key.get(key, 0)
+        old_lease = self._lease_of(key)
         if old_lease != lease:
             if old_lease:
                 self.leases.detach(old_lease, key)
@@ -208,8 +211,8 @@ class Store:
         self.backend.put_row(tombstone_key(main, sub), keyvalue)
         if self.feed.wanted:
             self.feed.add(Event(main, sub, key, keyvalue, True))
-        lease = self.leases.by_key.get(key)
-        if lease is not None:
+        lease = self._lease_of(key)
+        if lease:
             self.leases.detach(lease, key)
 
     def end(self) -> None:

@@ -26,6 +26,9 @@ class FakeLeases:
         self.known = set(known)
         self.by_key: dict[bytes, int] = {}
 
+    def lease_of(self, key: bytes) -> int:
+        return self.by_key.get(key, 0)
+
     def exists(self, lease_id: int) -> bool:
         return lease_id in self.known
 
