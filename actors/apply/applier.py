@@ -16,6 +16,8 @@ from google.protobuf.message import DecodeError
 from actors.apply.alarms import Alarms
 from actors.apply.operation import FIELDS, Malformed, unwrap
 from actors.apply.quota import cost_of_txn
+from actors.lease.table import LeaseTable
+from actors.mvcc.store import Store
 from wire.errors import Corrupt, EtcdError, NoSpace, Refused, UnknownMethod
 from wire.pb import etcdserverpb, membershippb
 from wire.status import Status
@@ -24,35 +26,6 @@ from wire.varint import encode, encode_signed
 Result = tuple[int, bytes] | EtcdError  # store revision and body, or the refusal
 
 _GET, _ACTIVATE, _DEACTIVATE = 0, 1, 2  # AlarmRequest.AlarmAction
-
-
-class Store(Protocol):
-    """The key-value store, as far as entries reach it."""
-
-    @property
-    def revision(self) -> int: ...
-
-    def apply_put(self, request: etcdserverpb.PutRequest) -> tuple[int, bytes]: ...
-
-    def apply_range(self, request: etcdserverpb.RangeRequest) -> tuple[int, bytes]: ...
-
-    def apply_delete_range(self, request: etcdserverpb.DeleteRangeRequest) -> tuple[int, bytes]: ...
-
-    def apply_txn(self, request: etcdserverpb.TxnRequest) -> tuple[int, bytes]: ...
-
-    def apply_compaction(self, request: etcdserverpb.CompactionRequest) -> tuple[int, bytes]: ...
-
-    def delete_keys(self, keys: list[bytes]) -> None: ...
-
-
-class Leases(Protocol):
-    """The lease table, as far as entries reach it."""
-
-    def grant(self, lease_id: int, ttl: int) -> int: ...
-
-    def revoke(self, lease_id: int) -> list[bytes]: ...
-
-    def checkpoint(self, lease_id: int, remaining_ttl: int) -> None: ...
 
 
 class Members(Protocol):
@@ -66,7 +39,7 @@ class Members(Protocol):
 class Applier:
     """Owns nothing of its own: it says which part of the state an entry changes, and how."""
 
-    def __init__(self, store: Store, leases: Leases, alarms: Alarms, members: Members) -> None:
+    def __init__(self, store: Store, leases: LeaseTable, alarms: Alarms, members: Members) -> None:
         self.store = store
         self.leases = leases
         self.alarms = alarms

@@ -23,11 +23,12 @@ class ActorStopped(Exception):
 class Reply(Generic[T]):
     """Invariant: answered at most once; whoever waits is woken exactly once."""
 
-    __slots__ = ("_open", "_outcome", "_waiter")
+    __slots__ = ("_listener", "_open", "_outcome", "_waiter")
 
     def __init__(self) -> None:
         self._outcome: outcome.Outcome[T] | None = None
         self._waiter: trio.lowlevel.Task | None = None
+        self._listener: Callable[[outcome.Outcome[T]], None] | None = None
         self._open: set[Reply[Any]] | None = None  # the inbox's unanswered calls, once sent
 
     @property
@@ -73,6 +74,15 @@ class Reply(Generic[T]):
             await trio.lowlevel.checkpoint()
         return cast("outcome.Outcome[T]", self._outcome).unwrap()
 
+    def tell(self, listener: Callable[[outcome.Outcome[T]], None]) -> None:
+        """Instead of waiting: call `listener` with the answer, in the step that gives it.
+
+        For the edge, where a task per answer would cost more than the answer.  The listener
+        runs in the actor's step, so it must neither raise nor take long.
+        """
+        invariant(self._waiter is None and self._outcome is None, "told too late")
+        self._listener = listener
+
     def opened(self, unanswered: set[Reply[Any]]) -> None:
         """An inbox took the call in: it is listed in `unanswered` until it is answered."""
         if self._outcome is None:
@@ -85,6 +95,8 @@ class Reply(Generic[T]):
         if self._open is not None:
             self._open.discard(self)
             self._open = None
-        if self._waiter is not None:
+        if self._listener is not None:
+            self._listener(result)
+        elif self._waiter is not None:
             waiter, self._waiter = self._waiter, None
             trio.lowlevel.reschedule(waiter)
