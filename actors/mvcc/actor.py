@@ -222,12 +222,7 @@ class _Desk:
             heapq.heappop(self._waiting)[2].answer(None)
 
     def _change_configuration(self, entry: Entry) -> Result:
-        change = (
-            conf_change_of(entry) if entry.data or entry.type == EntryType.CONF_CHANGE else None
-        )
-        outcome: AnyConfChange | EtcdError | None = change
-        if change is not None:
-            outcome = self._configuration.apply_change(change, entry.index)
+        outcome = self._configuration.apply_change(conf_change_of(entry), entry.index)
         if isinstance(outcome, EtcdError):
             self._apply_conf_change(None)
             return outcome
