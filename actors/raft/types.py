@@ -93,6 +93,10 @@ class SnapshotMetadata(NamedTuple):
     conf_state: ConfState = ConfState()
 
 
+NO_HARD_STATE = HardState()
+NO_SNAPSHOT = SnapshotMetadata()
+
+
 class Snapshot(NamedTuple):
     """`data` is whatever the driver needs to find the state itself; raft does not look at it."""
 
