@@ -81,6 +81,7 @@ class Leader:
         if own is not None:
             own.recent_active = True
             own.match = raft.log.stable
+            own.become_replicate()
 
     # Time
 
@@ -389,7 +390,7 @@ class Leader:
         return {
             node: PeerStatus(
                 match=progress.match,
-                next=progress.next,
+                next=max(progress.next, progress.match + 1),
                 state=progress.state,
                 active=progress.recent_active,
                 paused=not progress.may_send or progress.inflights.full,

@@ -153,7 +153,7 @@ class Log:
         """Remove the entry at `index` and all after it, if they are there."""
         if index > self.last_index:
             return
-        invariant(index > self.committed, "what is committed stays", index=index, log=repr(self))
+        invariant(index > self.committed, "what is committed stays", index=index, log=self)
         keep = index - self.offset - 1
         del self._entries[keep:]
         del self._bytes[keep + 1 :]
@@ -187,9 +187,7 @@ class Log:
         """Whether that moved the commit index, which never goes back."""
         if index <= self.committed:
             return False
-        invariant(
-            index <= self.last_index, "what is committed is here", index=index, log=repr(self)
-        )
+        invariant(index <= self.last_index, "what is committed is here", index=index, log=self)
         self.committed = index
         return True
 
@@ -215,7 +213,7 @@ class Log:
             index <= max(self.applying, self.offset),
             "only what was handed out is applied",
             index=index,
-            log=repr(self),
+            log=self,
         )
         self.applied = max(self.applied, index)
 
@@ -254,7 +252,7 @@ class Log:
 
     def restore(self, snapshot: SnapshotMetadata) -> None:
         """Begin anew after a snapshot: nothing of the old log counts, nor of its writes."""
-        invariant(snapshot.index > self.committed, "snapshots go forward", log=repr(self))
+        invariant(snapshot.index > self.committed, "snapshots go forward", log=self)
         for write in self._writing:
             write.last = 0
         self._reset(snapshot)
