@@ -1,0 +1,1 @@
+"""Snapshots of the log position: from where on the log is needed."""

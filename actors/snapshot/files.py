@@ -1,0 +1,100 @@
+"""`.snap` files: up to which entry the database certainly holds everything.
+
+A file is a snappb.snapshot, a CRC-32C over a raftpb.Snapshot.  The state itself is in the
+database; the snapshot's data say only what etcd's do for a v3 member, nothing.  One counts only
+if the log has a record of it too, since that is written after the file.
+Source: etcd server/etcdserver/api/snap/snapshotter.go.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+import google_crc32c
+from google.protobuf.message import DecodeError
+
+from actors.raft.types import ConfState, Snapshot, SnapshotMetadata
+from actors.wal.disk import Disk
+from actors.wal.records import SnapshotRecord, conf_state_message
+from wire.pb import raftpb, snappb
+
+_NAME = re.compile(r"[0-9a-f]{16}-([0-9a-f]{16})\.snap")
+_MAX_BYTES = 64 << 20  # of one file; etcd's, with a v2 store inside, are far smaller
+
+
+class SnapshotBroken(Exception):
+    """A file that does not hold what was written into it."""
+
+
+def name_of(metadata: SnapshotMetadata) -> str:
+    return f"{metadata.term:016x}-{metadata.index:016x}.snap"
+
+
+def save(disk: Disk, directory: str, snapshot: Snapshot) -> None:
+    """Write a file whole or not at all; durable when this returns."""
+    index, term, conf_state = snapshot.metadata
+    metadata = raftpb.SnapshotMetadata(
+        conf_state=conf_state_message(conf_state), index=index, term=term
+    )
+    data = raftpb.Snapshot(data=snapshot.data, metadata=metadata).SerializeToString()
+    framed = snappb.snapshot(crc=google_crc32c.value(data), data=data).SerializeToString()
+    path = f"{directory}/{name_of(snapshot.metadata)}"
+    file = disk.create(path + ".tmp", 0)
+    file.write(framed)
+    file.datasync()
+    file.close()
+    disk.rename(path + ".tmp", path)
+    disk.sync_directory(directory)
+
+
+def read(disk: Disk, path: str) -> Snapshot:
+    """Raises SnapshotBroken."""
+    file = disk.open(path)
+    try:
+        framed = file.read(0, _MAX_BYTES)
+    finally:
+        file.close()
+    try:
+        frame = snappb.snapshot.FromString(framed)
+        if not framed or google_crc32c.value(frame.data) != frame.crc:
+            raise SnapshotBroken(f"{path}: crc mismatch")
+        parsed = raftpb.Snapshot.FromString(frame.data)
+    except DecodeError as error:
+        raise SnapshotBroken(f"{path}: {error}") from error
+    metadata = parsed.metadata
+    conf_state = ConfState.unmarshal(metadata.conf_state.SerializeToString())
+    return Snapshot(SnapshotMetadata(metadata.index, metadata.term, conf_state), parsed.data)
+
+
+def load_newest(disk: Disk, directory: str, vouched: Iterable[SnapshotRecord]) -> Snapshot | None:
+    """The newest whole snapshot that the log knows of; broken files are set aside by name."""
+    known = {(record.index, record.term) for record in vouched}
+    for name in sorted(_names(disk, directory), reverse=True, key=_index_of):
+        path = f"{directory}/{name}"
+        try:
+            snapshot = read(disk, path)
+        except SnapshotBroken:
+            disk.rename(path, path + ".broken")
+            continue
+        if (snapshot.metadata.index, snapshot.metadata.term) in known:
+            return snapshot
+    return None
+
+
+def purge(disk: Disk, directory: str, keep: int) -> list[str]:
+    """Remove all but the newest `keep` (0: keep all); returns the names removed."""
+    names = sorted(_names(disk, directory), key=_index_of)
+    removed = names[:-keep] if keep else []
+    for name in removed:
+        disk.unlink(f"{directory}/{name}")
+    return removed
+
+
+def _names(disk: Disk, directory: str) -> list[str]:
+    return [name for name in disk.list(directory) if _NAME.fullmatch(name)]
+
+
+def _index_of(name: str) -> int:
+    match = _NAME.fullmatch(name)
+    return int(match[1], 16) if match else -1

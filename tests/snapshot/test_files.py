@@ -1,0 +1,59 @@
+"""Snapshot files: whole, known to the log, or not there."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+
+from actors.raft.types import ConfState, Snapshot, SnapshotMetadata
+from actors.snapshot.files import SnapshotBroken, load_newest, name_of, purge, read, save
+from actors.wal.records import SnapshotRecord
+from trioetcd.testing.disk import SimulatedDisk
+
+
+def snapshot(index: int, term: int = 2) -> Snapshot:
+    return Snapshot(SnapshotMetadata(index, term, ConfState(voters=(1, 2, 3))), b"data")
+
+
+@pytest.fixture
+def disk() -> SimulatedDisk:
+    return SimulatedDisk(random.Random(1))
+
+
+def test_a_snapshot_survives_a_crash_under_etcds_name(disk: SimulatedDisk):
+    save(disk, "snap", snapshot(0x1234))
+    disk.crash()
+    assert disk.list("snap") == ["0000000000000002-0000000000001234.snap"]
+    assert read(disk, "snap/0000000000000002-0000000000001234.snap") == snapshot(0x1234)
+
+
+def test_the_newest_that_the_log_vouches_for_is_loaded(disk: SimulatedDisk):
+    for index in (5, 10, 15):
+        save(disk, "snap", snapshot(index))
+    vouched = [SnapshotRecord(0, 0), SnapshotRecord(5, 2), SnapshotRecord(10, 2)]
+    assert load_newest(disk, "snap", vouched) == snapshot(10)
+    assert load_newest(disk, "snap", [SnapshotRecord(15, 1)]) is None
+
+
+def test_a_broken_file_is_set_aside_and_an_older_one_used(disk: SimulatedDisk):
+    save(disk, "snap", snapshot(5))
+    save(disk, "snap", snapshot(10))
+    path = f"snap/{name_of(snapshot(10).metadata)}"
+    for offset in range(len(disk.files[path].data)):
+        disk.flip_bit(path, offset)
+        with pytest.raises(SnapshotBroken):
+            read(disk, path)
+        disk.flip_bit(path, offset)
+    disk.flip_bit(path, 12)
+    vouched = [SnapshotRecord(5, 2), SnapshotRecord(10, 2)]
+    assert load_newest(disk, "snap", vouched) == snapshot(5)
+    assert f"{name_of(snapshot(10).metadata)}.broken" in disk.list("snap")
+
+
+def test_the_newest_are_kept(disk: SimulatedDisk):
+    for index in (5, 10, 15, 20):
+        save(disk, "snap", snapshot(index))
+    assert purge(disk, "snap", 0) == []
+    assert purge(disk, "snap", 2) == [name_of(snapshot(n).metadata) for n in (5, 10)]
+    assert len(disk.list("snap")) == 2
