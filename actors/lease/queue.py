@@ -115,9 +115,10 @@ class LeaseQueue:
             lease.deadline = now + extend + lease.start_ttl
         if len(self._leases) >= SPREAD_FROM:
             self._spread()
-        for lease in self._leases.values():
-            self._filed.file(lease.deadline, lease)
-            self._plan_checkpoint(lease, now)
+        self._filed.fill((lease.deadline, lease) for lease in self._leases.values())
+        if self._checkpoint_interval is not None:
+            for lease in self._leases.values():
+                self._plan_checkpoint(lease, now)
 
     def _spread(self) -> None:
         slot = -NEVER

@@ -8,7 +8,7 @@ bounded by twice the living and every operation is O(log n), amortised.
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Generic, TypeVar
 
 T = TypeVar("T")
@@ -40,6 +40,13 @@ class Schedule(Generic[T]):
         self.next_time = self._heap[0][0]
         if len(self._heap) >= self._sweep_at:
             self._sweep()
+
+    def fill(self, things: Iterable[tuple[float, T]]) -> None:
+        """File many at once, which costs no more than ordering them."""
+        filed = enumerate(things, self._filed + 1)
+        self._heap += [(time, number, thing) for number, (time, thing) in filed]
+        self._filed += len(self._heap)
+        self._sweep()
 
     def pop(self) -> T:
         """The soonest thing, which is alive."""
