@@ -34,6 +34,7 @@ class Follower:
         self._timeout = raft.random_timeout()
         self._election_at = now + self._timeout
         self._excused = False
+        self._told_to_campaign = False
 
     # Time
 
@@ -41,11 +42,14 @@ class Follower:
     def deadline(self) -> float:
         if not self._raft.may_campaign:
             return math.inf
-        if self._raft.configuration.is_alone(self._raft.id):
+        if self._told_to_campaign or self._raft.configuration.is_alone(self._raft.id):
             return self._since  # there is no one to wait for
         return self._election_at
 
     def wake(self, now: float) -> None:
+        if self._told_to_campaign:
+            self._raft.campaign_for_transfer(now)
+            return
         late = now - self.deadline
         grace = self._raft.config.heartbeat_interval
         alone = self._raft.configuration.is_alone(self._raft.id)
@@ -108,8 +112,10 @@ class Follower:
                 self._hear(message.sender, now)
                 self._restore(message)
             case MessageType.TIMEOUT_NOW:
-                # Thesis §3.10.  The leader wishes it, so no pre-vote: nobody is disturbed.
-                self._raft.campaign_for_transfer(now)
+                # Thesis §3.10.  If a change of configuration is still being applied, right after.
+                self._told_to_campaign = True
+                if self.deadline <= now:
+                    self.wake(now)
             case MessageType.READ_INDEX_REPLY:
                 self._raft.answer_read(message.context, message.index)
             case MessageType.PROPOSE | MessageType.READ_INDEX | MessageType.TRANSFER_LEADER:
@@ -118,6 +124,7 @@ class Follower:
     def _hear(self, leader: NodeID, now: float) -> None:
         self._raft.leader = leader
         self._heard = now
+        self._told_to_campaign = False  # too late: the leader leads on
         self.postpone_election(now)
 
     def _append(self, message: Message) -> None:
@@ -134,6 +141,7 @@ class Follower:
             reply.hint, reply.log_term = log.last_at_most(
                 min(message.index, log.last_index), message.log_term
             )
+        reply.commit = log.committed
         raft.hold(reply)
 
     def _heartbeat(self, message: Message) -> None:
@@ -144,6 +152,7 @@ class Follower:
                 MessageType.HEARTBEAT_REPLY,
                 message.sender,
                 term=self._raft.term,
+                commit=self._raft.log.settled,
                 context=message.context,
             )
         )

@@ -56,6 +56,8 @@ class Leader:
         self._heartbeat_at = now + raft.config.heartbeat_interval
         self._check_quorum_at = now + raft.config.election_timeout
         self._excused = False
+        self._departing = False  # a change in the log takes our vote
+        self._departed_at = 0  # it is applied; others must know of a commit index this high
         # Of the changes of configuration before us some may be neither committed nor applied:
         # none is proposed before all of them are.
         self._pending_conf_index = raft.log.last_index
@@ -113,7 +115,7 @@ class Leader:
             return
         self._excused = False
         self._check_quorum_at = now + config.election_timeout
-        if not config.check_quorum:
+        if not config.check_quorum or self._departed_at:
             return
         active = {node: True for node, progress in self._progress.items() if progress.recent_active}
         if raft.configuration.vote_result(active) is not Vote.WON:
@@ -150,9 +152,12 @@ class Leader:
         index = raft.log.last_index + 1
         raft.log.extend([Entry(change.entry_type, raft.term, index, change.marshal())])
         self._pending_conf_index = index
+        self._departing = not raft.configuration.after(change).is_voter(raft.id)
         return index
 
     def _check_takes_proposals(self) -> None:
+        if self._departing:
+            raise ProposalDropped("the leader is about to lose its vote")
         if self.transferring_to != NO_NODE:
             raise ProposalDropped(f"the leadership is passing to {self.transferring_to:x}")
 
@@ -206,16 +211,28 @@ class Leader:
             self._append_conf_change(ConfChangeV2())
 
     def configuration_changed(self, now: float) -> None:
-        """Thesis §4.2.2: a leader that is no voter any more steps down."""
         raft = self._raft
         self._follow_configuration(active=True)
-        if not raft.configuration.is_voter(raft.id):
-            self.flush()  # so that the others learn that the change is committed
-            raft.become_follower(raft.term, NO_NODE, now)
-            return
+        self._departing = not raft.configuration.is_voter(raft.id)
+        self._departed_at = raft.log.committed if self._departing else 0
         self._maybe_commit()  # a smaller quorum may have reached more
         if self.transferring_to and not raft.configuration.is_voter(self.transferring_to):
             self._end_transfer()
+
+    def _maybe_depart(self, now: float) -> None:
+        """Step down when those who stay know that we are no voter any more; thesis §4.2.2.
+
+        Not before: who still counts on our vote might never be elected without it.  For the same
+        reason nothing is appended after the change that removes us: our log must not be ahead of
+        those we would have to vote for, should we crash before they know.
+        """
+        raft = self._raft
+        knows = {peer: progress.commit for peer, progress in self._peers}
+        if not self._departed_at or raft.configuration.agreed_index(knows) < self._departed_at:
+            return
+        voters = [(p.match, peer) for peer, p in self._peers if raft.configuration.is_voter(peer)]
+        raft.send(Message(MessageType.TIMEOUT_NOW, max(voters)[1], term=raft.term))
+        raft.become_follower(raft.term, NO_NODE, now)
 
     # Sending
 
@@ -242,7 +259,7 @@ class Leader:
         if probing or not progress.inflights.full:
             limits = config.max_message_bytes, config.max_message_entries
             entries = log.slice(progress.next, log.last_index, *limits)
-        owes_commit = min(log.committed, before) > progress.sent_commit
+        owes_commit = min(log.settled, before) > progress.sent_commit
         if not (entries or probing or owes_commit or progress.wants_append):
             return False
         raft.send(
@@ -252,12 +269,12 @@ class Leader:
                 term=raft.term,
                 index=before,
                 log_term=log_term,
-                commit=log.committed,
+                commit=log.settled,
                 entries=entries,
             )
         )
         size_bytes = log.size_bytes(before, before + len(entries))
-        progress.sent(len(entries), size_bytes, log.committed)
+        progress.sent(len(entries), size_bytes, log.settled)
         return True
 
     def _send_snapshot(self, peer: NodeID, progress: Progress) -> None:
@@ -281,7 +298,7 @@ class Leader:
                     peer,
                     term=raft.term,
                     # No more than is known to be there: what else it has may be another's.
-                    commit=min(progress.match, raft.log.committed),
+                    commit=min(progress.match, raft.log.settled),
                     context=self._reads.context,
                 )
             )
@@ -297,13 +314,16 @@ class Leader:
             case _ if progress is None:
                 return  # of no one we know
             case MessageType.APPEND_REPLY:
-                progress.recent_active = True
+                self._hear(progress, message)
                 if message.reject:
                     self._step_back(progress, message)
                 else:
                     self._advance(message.sender, progress, message.index)
+                self._maybe_depart(now)
             case MessageType.HEARTBEAT_REPLY:
+                self._hear(progress, message)
                 self._heartbeat_answered(progress, message)
+                self._maybe_depart(now)
             case MessageType.READ_INDEX:
                 try:
                     self._reads.add(message.sender, message.context)
@@ -312,6 +332,10 @@ class Leader:
             case MessageType.TRANSFER_LEADER:
                 if self._raft.configuration.is_voter(message.context):
                     self.transfer_leadership(message.context, now)
+
+    def _hear(self, progress: Progress, message: Message) -> None:
+        progress.recent_active = True
+        progress.commit = max(progress.commit, message.commit)
 
     def _take_forwarded(self, entries: Sequence[Entry]) -> None:
         """Proposals of a follower, each of one kind; if they cannot be taken they are lost."""
@@ -347,7 +371,6 @@ class Leader:
                 self._tell_transferee()
 
     def _heartbeat_answered(self, progress: Progress, message: Message) -> None:
-        progress.recent_active = True
         progress.paused = False
         if progress.match < self._raft.log.last_index:
             # If all that was sent has been lost, nothing else would show it.

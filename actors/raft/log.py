@@ -3,7 +3,7 @@
 It is kept whole in memory, as a list that begins after `offset`:
 
     compacted | offset+1 ... applied ... committed ... stable ... handed ... last_index
-                             applied <= applying <= min(committed, stable)
+                             applied <= applying <= min(settled, stable)
                                                      stable <= handed <= last_index
 
 `handed` is what was given out to be written, `stable` what is known to be on disk.  Several
@@ -31,6 +31,7 @@ _new_entry = tuple.__new__  # half the price of Entry(...), which is a Python fu
 class _Write:
     receipt: int
     last: int  # when it is done, entries up to here are on disk
+    commit: int  # and this commit index
 
 
 class Log:
@@ -56,6 +57,7 @@ class Log:
         self._bytes = [0]
         self._conf_changes: list[int] = []  # indexes of the entries that are no plain data
         self.committed = start.index
+        self._stable_commit = start.index
         self.stable = start.index
         self._handed = start.index
         self.applying = start.index  # handed out to be applied
@@ -173,13 +175,15 @@ class Log:
         """Entries no write has taken yet; `end_writes(receipt)` makes them stable."""
         entries = self._entries[self._handed - self.offset :]
         self._handed = self.last_index
-        self._writing.append(_Write(receipt, self._handed))
+        self._writing.append(_Write(receipt, self._handed, self.committed))
         return entries
 
     def end_writes(self, receipt: int) -> None:
         """Every write up to this one is durable."""
         while self._writing and self._writing[0].receipt <= receipt:
-            self.stable = max(self.stable, self._writing.popleft().last)
+            write = self._writing.popleft()
+            self.stable = max(self.stable, write.last)
+            self._stable_commit = max(self._stable_commit, write.commit)
 
     # Committing and applying
 
@@ -191,13 +195,35 @@ class Log:
         self.committed = index
         return True
 
+    @property
+    def settled(self) -> int:
+        """What of the committed may be acted on and told to others.
+
+        All of it, except that a change of configuration waits until the commit index is on disk
+        that covers it: else a crash could bring back a member that needs the vote of one whom
+        that change, once known to be committed, has let go for ever.
+        """
+        if not self._conf_changes:
+            return self.committed
+        return min(self.committed, self._next_conf_change(self._stable_commit) - 1)
+
+    def commits_conf_change_after(self, index: int) -> bool:
+        """Whether a change of configuration after `index` is committed."""
+        return bool(self._conf_changes) and self._next_conf_change(index) <= self.committed
+
+    def _next_conf_change(self, index: int) -> int:
+        """The first after `index`; past the end of the log if there is none."""
+        position = bisect_right(self._conf_changes, index)
+        changes = self._conf_changes
+        return changes[position] if position < len(changes) else self.last_index + 1
+
     def begin_apply(self, max_bytes: int) -> list[Entry]:
         """Committed entries to apply next, all on disk.
 
         At most about `max_bytes` are handed out and not yet `applied_to`; none while a snapshot
         waits to be installed.
         """
-        last = min(self.committed, self.stable)
+        last = min(self.settled, self.stable)
         if self.applying >= last or self.applied < self.offset:
             return []
         room = max_bytes - self.size_bytes(self.applied, self.applying)
@@ -206,6 +232,12 @@ class Log:
         entries = self.slice(self.applying + 1, last, room, len(self._entries))
         self.applying += len(entries)
         return entries
+
+    def start_from(self, committed: int, applied: int) -> None:
+        """What a member knows of its log when it starts: both from disk."""
+        self.commit_to(committed)
+        self._stable_commit = self.committed
+        self.applied = self.applying = max(applied, self.offset)
 
     def applied_to(self, index: int) -> None:
         """Everything through `index` is in the state machine; older news is ignored."""
@@ -216,20 +248,6 @@ class Log:
             log=self,
         )
         self.applied = max(self.applied, index)
-
-    @property
-    def has_unapplied_conf_change(self) -> bool:
-        """Whether the configuration in use is older than what is committed."""
-        return (
-            bool(self._conf_changes)
-            and self.first_conf_change_after(self.applied) <= self.committed
-        )
-
-    def first_conf_change_after(self, index: int) -> int:
-        """Its index; past the end of the log if there is none."""
-        position = bisect_right(self._conf_changes, index)
-        changes = self._conf_changes
-        return changes[position] if position < len(changes) else self.last_index + 1
 
     @property
     def conf_changes(self) -> Sequence[int]:

@@ -52,6 +52,7 @@ class Progress:
     """Invariant: match < next; `inflights` is empty unless the state is REPLICATE."""
 
     __slots__ = (
+        "commit",
         "inflights",
         "match",
         "next",
@@ -67,6 +68,7 @@ class Progress:
         self.state = ProgressState.PROBE
         self.match = 0  # the highest index known to be durable there
         self.next = next_index  # the next to send
+        self.commit = 0  # what it says is committed
         self.sent_commit = 0  # the highest commit index it was told, unless that was lost
         self.pending_snapshot = 0  # SNAPSHOT: the index it will have at least
         self.recent_active = recent_active  # heard from since the last check of the quorum

@@ -124,8 +124,7 @@ class Raft:
         log = Log(snapshot, entries)
         changes = log.conf_changes
         known = max(hard_state.commit, applied, changes[-2] if len(changes) > 1 else 0)
-        log.commit_to(known)
-        log.applied = log.applying = max(applied, log.offset)
+        log.start_from(known, applied)
         if conf_state is None:
             conf_state = snapshot.conf_state
         return cls(
@@ -257,16 +256,18 @@ class Raft:
         if isinstance(self._role, Leader):
             self._role.applied()
 
-    def apply_conf_change(self, change: AnyConfChange, now: float) -> ConfState:
-        """A committed change of configuration takes effect; the configuration from now on.
+    def apply_conf_change(self, change: AnyConfChange, index: int, now: float) -> ConfState:
+        """The committed change at `index` takes effect; the configuration from now on.
 
-        A change the driver refuses is applied with node id 0: it then changes nothing.
+        A change the driver refuses is applied with node id 0: it then changes nothing.  One that
+        was handed out before a snapshot that includes it changes nothing either.
 
         Raises:
             ConfChangeRefused: the log holds a change that is not legal: it was not proposed here.
         """
-        self.configuration = self.configuration.after(change)
-        self._role.configuration_changed(now)
+        if index > self.log.offset:
+            self.configuration = self.configuration.after(change)
+            self._role.configuration_changed(now)
         return self.configuration.conf_state()
 
     def compact(self, index: int) -> None:
@@ -418,9 +419,8 @@ class Raft:
         """A voter, with a state machine, that knows the configuration it would be elected by."""
         return (
             self.configuration.is_voter(self.id)
-            and self.id not in self.configuration.learners_next
             and self.log.applied >= self.log.offset
-            and not self.log.has_unapplied_conf_change
+            and not self.log.commits_conf_change_after(self.log.applied)
         )
 
     def _campaign(self, now: float, *, transfer: bool) -> bool:
@@ -460,13 +460,20 @@ class Raft:
     # Writing
 
     def _begin_write(self) -> Write | None:
-        hard_state = HardState(self.term, self.vote, self.log.committed)
+        log = self.log
+        hard_state = HardState(self.term, self.vote, log.committed)
         before = self._written_hard_state
         moved = hard_state != before
-        if self.log.unwritten or self._snapshot or (moved and hard_state[:2] != before[:2]):
+        if (
+            log.unwritten
+            or self._snapshot
+            or (
+                moved and (hard_state[:2] != before[:2] or log.commits_conf_change_after(before[2]))
+            )
+        ):
             self._last_receipt += 1
             receipt: int | None = self._last_receipt
-            entries = self.log.begin_write(self._last_receipt)
+            entries = log.begin_write(self._last_receipt)
         elif moved:
             receipt, entries = None, []
         else:

@@ -108,9 +108,9 @@ class MessageType(IntEnum):
     """Who sends it: L a leader, C a candidate, F anyone who does not lead."""
 
     APPEND = 1  # L: entries after (index, log_term), and the commit index
-    APPEND_REPLY = 2  # F: everything through `index` is durable; or a rejection with a hint
+    APPEND_REPLY = 2  # F: durable through `index`, knows `commit`; or a rejection with a hint
     HEARTBEAT = 3  # L: I lead; `context` is the newest round of reads, 0 for none
-    HEARTBEAT_REPLY = 4  # F: returns `context`
+    HEARTBEAT_REPLY = 4  # F: returns `context`, knows `commit`
     SNAPSHOT = 5  # L: `snapshot` instead of entries that are gone
     VOTE = 6  # C: my log ends at (index, log_term); `context` may be TRANSFER
     VOTE_REPLY = 7
