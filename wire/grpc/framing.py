@@ -1,0 +1,93 @@
+"""Messages inside a stream: a flag, a length, and the message, over and over.
+
+Source: grpc/doc/PROTOCOL-HTTP2.md ("Length-Prefixed-Message").
+"""
+
+from __future__ import annotations
+
+import struct
+import zlib
+
+from wire.errors import Refused
+from wire.status import Status
+
+PREFIX = struct.Struct(">BI")  # compressed?, length
+PREFIX_BYTES = PREFIX.size
+
+
+def too_large(size: int, limit: int) -> Refused:
+    return Refused(
+        Status.RESOURCE_EXHAUSTED, f"grpc: received message larger than max ({size} vs. {limit})"
+    )
+
+
+def frame(message: bytes) -> bytes:
+    """A message as it is sent: never compressed."""
+    return PREFIX.pack(0, len(message)) + message
+
+
+class MessageReader:
+    """Cuts a stream's bytes into messages."""
+
+    def __init__(self, limit: int, encoding: bytes = b"identity") -> None:
+        """`limit` is the largest message allowed, in bytes, compressed or not."""
+        self._limit = limit
+        self._encoding = encoding
+        self._buffer = bytearray()
+
+    @property
+    def buffered(self) -> int:
+        return len(self._buffer)
+
+    def feed(self, data: bytes) -> list[bytes]:
+        """The messages that are complete now.
+
+        Raises:
+            Refused: a message is too large (as soon as its prefix says so) or badly compressed.
+        """
+        buffer = self._buffer
+        buffer += data
+        messages = []
+        at = 0
+        while len(buffer) - at >= PREFIX_BYTES:
+            compressed, size = PREFIX.unpack_from(buffer, at)
+            if size > self._limit:
+                raise too_large(size, self._limit)
+            if len(buffer) - at - PREFIX_BYTES < size:
+                break
+            start = at + PREFIX_BYTES
+            at = start + size
+            message = bytes(buffer[start:at])
+            messages.append(self._expand(message) if compressed else message)
+        del buffer[:at]
+        return messages
+
+    def _expand(self, message: bytes) -> bytes:
+        return decompress(message, self._encoding, self._limit)
+
+
+def decompress(message: bytes, encoding: bytes, limit: int) -> bytes:
+    """A message whose compressed flag is set; never yields more than `limit` bytes."""
+    if encoding in (b"identity", b""):
+        raise Refused(
+            Status.INTERNAL,
+            "grpc: compressed flag set with identity or empty encoding",
+        )
+    inflater = zlib.decompressobj(wbits=31)
+    try:
+        expanded = inflater.decompress(message, limit + 1)
+    except zlib.error as error:
+        raise Refused(
+            Status.INTERNAL, f"grpc: failed to decompress the received message: {error}"
+        ) from error
+    if len(expanded) > limit:
+        raise Refused(
+            Status.RESOURCE_EXHAUSTED,
+            "grpc: received message after decompression larger than max "
+            f"({len(expanded)} vs. {limit})",
+        )
+    if not inflater.eof:
+        raise Refused(
+            Status.INTERNAL, "grpc: failed to decompress the received message: unexpected EOF"
+        )
+    return expanded

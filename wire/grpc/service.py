@@ -1,0 +1,211 @@
+"""What a server offers: methods by path, and what their handlers get to see.
+
+Three kinds of method.  A *batch* method is the hot one: its handler gets all complete calls of
+one chunk from the socket at once, in a plain function call, and answers each later, from any
+task, in another.  A *unary* method's handler is a coroutine per call.  A *stream* method's
+handler is a coroutine per stream.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from wire.errors import EtcdError, Refused
+from wire.grpc.metadata import Metadata
+from wire.status import Status
+
+DEFAULT_MESSAGE_BYTES = 1_572_864 + 524_288  # etcd: the request limit and half a MiB
+
+
+@dataclass(frozen=True, slots=True)
+class Peer:
+    """Who is at the other end."""
+
+    address: str = ""  # "127.0.0.1:54321", or empty for a memory stream
+    common_name: str = ""  # of the verified client certificate
+    secure: bool = False
+
+
+@dataclass(slots=True)
+class Context:
+    """What a request's headers say.  Shared by calls with the same headers: do not change it."""
+
+    path: str
+    metadata: Metadata
+    peer: Peer
+    timeout: float | None = None  # seconds, from grpc-timeout
+    encoding: bytes = b"identity"
+
+
+class Answerer(Protocol):
+    """The connection a call came in on."""
+
+    def answer(self, call: UnaryCall, message: bytes) -> None: ...
+
+    def refuse(self, call: UnaryCall, status: Status, text: str) -> None: ...
+
+    @property
+    def is_backlogged(self) -> bool:
+        """Whether so much waits to be sent that large answers should wait too."""
+        ...
+
+    async def room(self) -> None:
+        """Until it is not."""
+        ...
+
+
+class UnaryCall:
+    """One complete request, to be answered once.
+
+    `closed` means that nobody waits any more (answered, reset, timed out, disconnected):
+    answering then does nothing.
+    """
+
+    __slots__ = ("closed", "connection", "context", "deadline", "method", "payload", "stream_id")
+
+    def __init__(
+        self,
+        connection: Answerer,
+        stream_id: int,
+        method: Method,
+        context: Context,
+        payload: bytes,
+        deadline: float | None,
+    ) -> None:
+        self.connection = connection
+        self.stream_id = stream_id
+        self.method = method
+        self.context = context
+        self.payload = payload
+        self.deadline = deadline  # Trio time
+        self.closed = False
+
+    def reply(self, message: bytes) -> None:
+        """Answer with the response message's bytes."""
+        if not self.closed:
+            self.closed = True
+            self.connection.answer(self, message)
+
+    def refuse(self, error: EtcdError) -> None:
+        if not self.closed:
+            self.closed = True
+            self.connection.refuse(self, error.status, str(error))
+
+
+class ServerStream(Protocol):
+    """One streaming call, as its handler sees it.
+
+    The handler is cancelled when the client resets the stream, goes away, or its deadline
+    passes.  Returning ends the stream with OK; raising an EtcdError ends it with that.
+    """
+
+    context: Context
+
+    async def receive(self) -> bytes | None:
+        """The next request message; None when the client has sent its last."""
+        ...
+
+    async def send(self, message: bytes) -> None:
+        """Send a response message; waits while too much is unsent."""
+        ...
+
+    def send_framed(self, data: bytes) -> None:
+        """Send messages that have their prefixes already; never waits.
+
+        So that one encoding can go to many streams.  Whoever uses it looks at `unsent`.
+        """
+        ...
+
+    @property
+    def unsent(self) -> int:
+        """Bytes accepted for sending that the peer's window or the socket has not taken."""
+        ...
+
+    async def drained(self, below: int) -> None:
+        """Until fewer than `below` bytes are unsent."""
+        ...
+
+
+class BatchHandler(Protocol):
+    def submit(self, calls: list[UnaryCall]) -> Awaitable[None] | None:
+        """Take complete calls; answer each sooner or later, now or from another task.
+
+        If something is returned, the connection awaits it before it reads on: back-pressure.
+        Must not raise.
+        """
+        ...
+
+
+@dataclass(frozen=True, eq=False)
+class Method:
+    """One method.  Exactly one handler is set.  Counters are read when metrics are scraped."""
+
+    path: str
+    batch: BatchHandler | None = None
+    unary: Callable[[UnaryCall], Awaitable[bytes]] | None = None
+    stream: Callable[[ServerStream], Awaitable[None]] | None = None
+    kind: str = "unary"  # as in go-grpc-prometheus: unary, server_stream, bidi_stream
+    counts: MethodCounts = field(default_factory=lambda: MethodCounts())
+
+    @property
+    def service(self) -> str:
+        return self.path.split("/")[1]
+
+    @property
+    def name(self) -> str:
+        return self.path.split("/")[2]
+
+
+@dataclass(slots=True)
+class MethodCounts:
+    started: int = 0
+    received: int = 0
+    sent: int = 0
+    handled: dict[Status, int] = field(default_factory=dict)
+
+    def end(self, status: Status) -> None:
+        self.handled[status] = self.handled.get(status, 0) + 1
+
+
+class Registry:
+    """The methods of a server."""
+
+    def __init__(self) -> None:
+        self.methods: dict[bytes, Method] = {}
+        self._services: set[str] = set()
+        self.received_bytes = 0  # of request messages
+        self.sent_bytes = 0  # of response messages
+
+    def add(self, method: Method) -> None:
+        self.methods[method.path.encode()] = method
+        self._services.add(method.service)
+
+    def batch(self, handler: BatchHandler, *paths: str) -> None:
+        for path in paths:
+            self.add(Method(path, batch=handler))
+
+    def unary(self, path: str, handler: Callable[[UnaryCall], Awaitable[bytes]]) -> None:
+        self.add(Method(path, unary=handler))
+
+    def stream(
+        self, path: str, handler: Callable[[ServerStream], Awaitable[None]], kind: str
+    ) -> None:
+        self.add(Method(path, stream=handler, kind=kind))
+
+    def unknown(self, path: str) -> Refused:
+        """What to tell who calls a path that is not there, in grpc-go's words."""
+        service, _, method = path.removeprefix("/").rpartition("/")
+        if not path.startswith("/") or not service:
+            return Refused(Status.UNIMPLEMENTED, f'malformed method name: "{path}"')
+        if service in self._services:
+            text = f"unknown method {method} for service {service}"
+        else:
+            text = f"unknown service {service}"
+        return Refused(Status.UNIMPLEMENTED, text)
+
+
+def bad_request(error: Exception) -> Refused:
+    """The answer to bytes that are no such message."""
+    return Refused(Status.INTERNAL, f"grpc: error unmarshalling request: {error}")
