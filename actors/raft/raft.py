@@ -11,19 +11,13 @@ What all roles share is here: the terms that order leaderships, the votes, the l
 configuration.  A role's own state is an object (`Follower`, `Candidate`, `Leader`) that is dropped
 when the role ends, so nothing of a leadership can outlive it.
 
-Durability.  A member is in effect the state it would have after a crash, so nothing it says may
-depend on what that crash could undo.  Acknowledgements, votes and requests for votes are held
-until everything decided before them is on disk.  Requests for votes too: a candidate that lost its
-term in a crash would campaign in it again, perhaps with a shorter log, and count old grants.
 Source: Raft thesis ch. 3, 4, 6.4, 9.6; etcd-io/raft raft.go, rawnode.go.
 """
 
 from __future__ import annotations
 
 import random
-from collections import deque
 from collections.abc import Iterable, Sequence
-from typing import NamedTuple
 
 from actors.raft.candidate import Candidate
 from actors.raft.config import Config
@@ -32,7 +26,7 @@ from actors.raft.errors import NoLeader, TransferRefused
 from actors.raft.follower import Follower
 from actors.raft.leader import Leader
 from actors.raft.log import Log
-from actors.raft.ready import ReadState, Ready, SoftState, Status, Write
+from actors.raft.ready import ReadState, Ready, SoftState, Status
 from actors.raft.types import (
     NO_HARD_STATE,
     NO_NODE,
@@ -50,6 +44,7 @@ from actors.raft.types import (
     Snapshot,
     SnapshotMetadata,
 )
+from actors.raft.writes import Writes
 from wire.invariant import invariant
 
 _OF_LEADER = frozenset({MessageType.APPEND, MessageType.HEARTBEAT, MessageType.SNAPSHOT})
@@ -57,11 +52,6 @@ _REPLY_TO = {
     MessageType.VOTE: MessageType.VOTE_REPLY,
     MessageType.PRE_VOTE: MessageType.PRE_VOTE_REPLY,
 }
-
-
-class _Held(NamedTuple):
-    receipt: int
-    messages: list[Message]
 
 
 class Raft:
@@ -89,12 +79,8 @@ class Raft:
         self.leader = NO_NODE
         self._rng = rng
         self._outbox: list[Message] = []
-        self._held: list[Message] = []  # wait for the next write
-        self._held_by_write: deque[_Held] = deque()  # wait for a write under way
-        self._last_receipt = 0
-        self._durable_receipt = 0
+        self._writes = Writes(hard_state)
         self._snapshot: Snapshot | None = None  # to be written
-        self._written_hard_state = hard_state
         self._read_states: list[ReadState] = []
         self._last_token = rng.getrandbits(62)  # a token of before a restart must not be known
         self._role: Follower | Candidate | Leader = Follower(self, now)
@@ -223,7 +209,9 @@ class Raft:
         role = self._role
         if isinstance(role, Leader):
             role.flush()
-        write = self._begin_write()
+        write, free = self._writes.begin(self.log, self.term, self.vote, self._snapshot)
+        self._snapshot = None
+        self._outbox += free
         committed = self.log.begin_apply(self.config.max_apply_bytes)
         soft = self.soft_state
         if soft == self._published:
@@ -238,17 +226,14 @@ class Raft:
 
     def persisted(self, receipt: int, now: float) -> None:
         """The write with this receipt, and every one before it, is durable."""
-        invariant(receipt <= self._last_receipt, "only what was asked for is written")
-        self._durable_receipt = max(self._durable_receipt, receipt)
-        self.log.end_writes(receipt)
+        free = self._writes.finish(self.log, receipt)
         if isinstance(self._role, Leader):
             self._role.persisted()
-        while self._held_by_write and self._held_by_write[0].receipt <= receipt:
-            for message in self._held_by_write.popleft().messages:
-                if message.to == self.id:
-                    self.step(message, now)  # a candidate's own vote
-                else:
-                    self._outbox.append(message)
+        for message in free:
+            if message.to == self.id:
+                self.step(message, now)  # a candidate's own vote
+            else:
+                self._outbox.append(message)
 
     def applied(self, index: int) -> None:
         """Everything through `index` is in the state machine."""
@@ -386,7 +371,7 @@ class Raft:
     def hold(self, message: Message) -> None:
         """Send when everything decided up to now is on disk."""
         message.sender = message.sender or self.id
-        self._held.append(message)
+        self._writes.hold(message)
 
     def answer_read(self, token: int, index: int) -> None:
         self._read_states.append(ReadState(token, index))
@@ -456,41 +441,3 @@ class Raft:
     def become_leader(self, now: float) -> None:
         self.leader = self.id
         self._role = Leader(self, now)
-
-    # Writing
-
-    def _begin_write(self) -> Write | None:
-        log = self.log
-        hard_state = HardState(self.term, self.vote, log.committed)
-        before = self._written_hard_state
-        moved = hard_state != before
-        if (
-            log.unwritten
-            or self._snapshot
-            or (
-                moved and (hard_state[:2] != before[:2] or log.commits_conf_change_after(before[2]))
-            )
-        ):
-            self._last_receipt += 1
-            receipt: int | None = self._last_receipt
-            entries = log.begin_write(self._last_receipt)
-        elif moved:
-            receipt, entries = None, []
-        else:
-            self._hold_for_writes()
-            return None
-        self._hold_for_writes()
-        self._written_hard_state = hard_state
-        snapshot, self._snapshot = self._snapshot, None
-        return Write(receipt, snapshot, entries, hard_state if moved else None)
-
-    def _hold_for_writes(self) -> None:
-        """Tie what is held to the last write under way; if there is none it may go."""
-        if not self._held:
-            return
-        if self._durable_receipt < self._last_receipt:
-            self._held_by_write.append(_Held(self._last_receipt, self._held))
-        else:
-            invariant(all(m.to != self.id for m in self._held), "one's own vote is written")
-            self._outbox += self._held
-        self._held = []
