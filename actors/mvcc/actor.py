@@ -14,39 +14,54 @@ from __future__ import annotations
 
 import heapq
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
 import trio
 
 from actors.apply.applier import Applier, Result
+from actors.apply.operation import Malformed, request_id
 from actors.backend.actor import BackendActor
 from actors.kernel import Call, Inbox, Notice, Reply
 from actors.lease.table import LeaseChanges
 from actors.mvcc.compaction import Compaction, is_due
 from actors.mvcc.pins import Pins
-from actors.raft.types import AnyConfChange, ConfState, Entry, conf_change_of
+from actors.raft.types import AnyConfChange, ConfChange, ConfChangeType, Entry, conf_change_of
 from wire.errors import EtcdError, LeaderChanged
 
 INBOX_CALLS = 256
 SLICE_ENTRIES = 500  # applied between two turns of the event loop: 3 to 5 ms
 COMPACTED_KEYS = 500  # cleaned in one step
 COMPACTION_PAUSE = 0.01  # seconds between steps; etcd's default
+FORWARDED_GROUPS = 4096  # remembered at once; older ones will have timed out
+NO_CHANGE = ConfChange(ConfChangeType.UPDATE_NODE, 0)  # what raft applies for a refused one
 BACKLOG_BYTES = 256 << 20  # applied but not durable; beyond it, applying waits for the disk
 
 
+Results = list[Result]
+Changes = tuple[tuple[int, AnyConfChange], ...]
+"""Changes of the configuration, each with the log index at which it took effect."""
+
+
 class Span(NamedTuple):
-    """Entries that somebody here proposed together, and who waits for their results."""
+    """Entries that this member, leading, appended together, and who waits for their results."""
 
     first: int  # log index
     size: int
     term: int
-    reply: Reply[list[Result]]
+    reply: Reply[Results]
 
     @property
     def last(self) -> int:
         return self.first + self.size - 1
+
+
+class Forwarded(NamedTuple):
+    """Entries that were sent on to the leader: found again by the ids they were given."""
+
+    request_ids: Sequence[int]
+    reply: Reply[Results]
 
 
 # Messages
@@ -61,6 +76,16 @@ class Committed(Notice):
 
     def merge(self, older: Committed) -> Committed:
         return Committed(older.entries + self.entries, older.spans + self.spans)
+
+
+@dataclass(frozen=True, slots=True)
+class Expect(Notice):
+    """Entries that may come back from the leader."""
+
+    groups: list[Forwarded]
+
+    def merge(self, older: Expect) -> Expect:
+        return Expect(older.groups + self.groups)
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +113,9 @@ class ReaderDone(Notice):
 class Followers(Protocol):
     """Hears, after every slice, what the state machine has reached.  Must not block."""
 
-    def applied(self, index: int, term: int, revision: int) -> None: ...
+    def applied(self, index: int, term: int, revision: int, changes: Changes) -> None:
+        """Everything through `index` is applied; `changes` of the configuration on the way."""
+        ...
 
     def leases_changed(self, changes: LeaseChanges) -> None: ...
 
@@ -101,16 +128,15 @@ class Configuration(Protocol):
         ...
 
 
-ApplyConfChange = Callable[[AnyConfChange | None], ConfState]
-"""raft's side of a configuration change (None: it was refused), with the outcome."""
-
-
 class Machine:
     """The handle."""
 
     def __init__(self, inbox: Inbox, pins: Pins) -> None:
         self._inbox = inbox
         self.pins = pins
+
+    def forwarded(self, group: Forwarded) -> None:
+        self._inbox.notify(Expect([group]))
 
     def committed(self, entries: list[Entry], spans: list[Span]) -> None:
         self._inbox.notify(Committed(entries, spans))
@@ -128,14 +154,13 @@ async def run_machine(
     inbox: Inbox,
     applier: Applier,
     configuration: Configuration,
-    apply_conf_change: ApplyConfChange,
     backend: BackendActor,
     followers: Followers,
     pins: Pins,
     *,
     task_status: trio.TaskStatus[Machine] = trio.TASK_STATUS_IGNORED,
 ) -> None:
-    desk = _Desk(inbox, applier, configuration, apply_conf_change, backend, followers, pins)
+    desk = _Desk(inbox, applier, configuration, backend, followers, pins)
     pins.released = lambda: inbox.notify(ReaderDone())
     with inbox:
         task_status.started(Machine(inbox, pins))
@@ -157,7 +182,6 @@ class _Desk:
         inbox: Inbox,
         applier: Applier,
         configuration: Configuration,
-        apply_conf_change: ApplyConfChange,
         backend: BackendActor,
         followers: Followers,
         pins: Pins,
@@ -166,12 +190,12 @@ class _Desk:
         self._store = applier.store
         self._rows = applier.store.backend
         self._configuration = configuration
-        self._apply_conf_change = apply_conf_change
         self._backend = backend
         self._followers = followers
         self._pins = pins
         self._spans: deque[Span] = deque()
-        self._results: list[Result] = []  # of the first span, as far as it is applied
+        self._forwarded = ForwardedProposals()
+        self._results: Results = []  # of the first span, as far as it is applied
         self._waiting: list[tuple[int, int, Reply[None]]] = []  # a heap by log index
         self._cleaned: list[Cleaned] = []
         self.compaction: Compaction | None = Compaction(self._store) if self._due() else None
@@ -187,6 +211,9 @@ class _Desk:
                         self.apply(entries[start : start + SLICE_ENTRIES])
                         if self._rows.pending_bytes > BACKLOG_BYTES:
                             await self._backend.flush()
+                case Expect(groups=groups):
+                    for group in groups:
+                        self._forwarded.expect(group)
                 case Applied(index=index, reply=reply):
                     if index <= self._rows.applied_index:
                         reply.answer(None)
@@ -201,35 +228,41 @@ class _Desk:
     def apply(self, entries: list[Entry]) -> None:
         """One step: apply, then tell everybody.  Lessor and hub hear before the callers do."""
         apply = self._applier.apply
-        results: list[Result] = []
+        changes: list[tuple[int, AnyConfChange]] = []
+        results: Results = []
         for entry in entries:
             if entry.type:
-                results.append(self._change_configuration(entry))
+                results.append(self._change_configuration(entry, changes))
             elif entry.data:
                 results.append(apply(entry.data))
             else:
                 results.append((0, b""))  # a new leader's first entry
         last = entries[-1]
         self._rows.applied_index, self._rows.applied_term = last.index, last.term
-        changes = self._applier.leases.take_changes()
-        if changes:
-            self._followers.leases_changed(changes)
-        self._followers.applied(last.index, last.term, self._store.revision)
+        lease_changes = self._applier.leases.take_changes()
+        if lease_changes:
+            self._followers.leases_changed(lease_changes)
+        self._followers.applied(last.index, last.term, self._store.revision, tuple(changes))
         self._backend.changed()
         if self._spans:
             self._answer(entries, results)
+        if self._forwarded:
+            self._forwarded.answer(entries, results)
         while self._waiting and self._waiting[0][0] <= last.index:
             heapq.heappop(self._waiting)[2].answer(None)
 
-    def _change_configuration(self, entry: Entry) -> Result:
+    def _change_configuration(
+        self, entry: Entry, changes: list[tuple[int, AnyConfChange]]
+    ) -> Result:
+        """The membership decides, the configuration follows, and raft will hear of it."""
         outcome = self._configuration.apply_change(conf_change_of(entry), entry.index)
         if isinstance(outcome, EtcdError):
-            self._apply_conf_change(None)
+            changes.append((entry.index, NO_CHANGE))
             return outcome
-        self._apply_conf_change(outcome)
+        changes.append((entry.index, outcome))
         return self._store.revision, b""
 
-    def _answer(self, entries: list[Entry], results: list[Result]) -> None:
+    def _answer(self, entries: list[Entry], results: Results) -> None:
         """Hand results to whoever proposed the entries."""
         base, last = entries[0].index, entries[-1].index
         while self._spans and self._spans[0].first <= last:
@@ -270,3 +303,50 @@ class _Desk:
                     still.append(call)
             self._cleaned = still
         self._backend.changed()
+
+
+class ForwardedProposals:
+    """Proposals that another member appends: who waits for which request id.
+
+    Invariant: a group is dropped as a whole, answered or forgotten.
+    """
+
+    def __init__(self) -> None:
+        self._groups: dict[int, tuple[Forwarded, dict[int, Result]]] = {}  # by first id
+        self._group_of: dict[int, int] = {}
+
+    def __len__(self) -> int:
+        return len(self._groups)
+
+    def expect(self, group: Forwarded) -> None:
+        if len(self._groups) >= FORWARDED_GROUPS:
+            self._forget(next(iter(self._groups)))
+        first = group.request_ids[0]
+        self._groups[first] = group, {}
+        for one in group.request_ids:
+            self._group_of[one] = first
+
+    def answer(self, entries: list[Entry], results: Results) -> None:
+        for entry, result in zip(entries, results, strict=True):
+            if entry.type or not entry.data:
+                continue
+            try:
+                one = request_id(entry.data)
+            except Malformed:
+                continue
+            first = self._group_of.get(one)
+            if first is not None:
+                self._take(first, one, result)
+
+    def _take(self, first: int, one: int, result: Result) -> None:
+        group, found = self._groups[first]
+        found[one] = result
+        if len(found) == len(group.request_ids):
+            self._forget(first)
+            if not group.reply.done:
+                group.reply.answer([found[each] for each in group.request_ids])
+
+    def _forget(self, first: int) -> None:
+        group, _ = self._groups.pop(first)
+        for one in group.request_ids:
+            self._group_of.pop(one, None)

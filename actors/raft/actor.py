@@ -1,0 +1,416 @@
+"""Raft's driver: takes in what happened, asks the core, and hands out what it wants done.
+
+Inbox     1024 calls (proposals, reads, transfers); 4096 packets (messages of other members,
+          dropped beyond: raft expects that); notices (what is persisted, what is applied).
+Waits on  nobody: writes, entries and messages are handed out, and what became of them is heard.
+Restarts  no: what the core knows and what was promised to others cannot be rebuilt from outside.
+
+A role is a coroutine.  `follow` waits under a cancel scope whose deadline every heartbeat
+pushes back: the scope running out *is* the election timeout.  `lead` opens a nursery that holds
+everything only a leader may do, so stepping down is one cancellation and nothing of a leadership
+outlives it.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import trio
+
+from actors.kernel import Call, Inbox, Notice, Reply
+from actors.mvcc.actor import Changes, Forwarded, Results, Span
+from actors.raft.errors import ConfChangeRefused, NoLeader, RaftRefusal, TransferRefused
+from actors.raft.raft import Raft
+from actors.raft.ready import Ready, Write
+from actors.raft.types import AnyConfChange, Entry, Message, NodeID, Role
+from wire.errors import (
+    BadLeaderTransferee,
+    EtcdError,
+    LeaderChanged,
+    NotLeader,
+    TooManyRequests,
+    UnhealthyCluster,
+)
+from wire.errors import NoLeader as NoLeaderKnown
+
+INBOX_CALLS = 1024
+INBOX_PACKETS = 4096
+
+Duty = Callable[[int], Awaitable[None]]
+"""Something only a leader does, for as long as it leads; gets the term."""
+
+
+# Messages
+
+
+@dataclass(frozen=True, slots=True)
+class Propose(Call[Results]):
+    """Entries to append together; the answer is their results, once applied here."""
+
+    entries: Sequence[bytes]
+    request_ids: Sequence[int] = ()  # to find them again if another member leads
+
+
+@dataclass(frozen=True, slots=True)
+class ProposeConfChange(Call[Results]):
+    change: AnyConfChange
+
+
+@dataclass(frozen=True, slots=True)
+class ReadIndex(Call[int]):
+    """The answer is a log index: what is applied up to there includes all that was
+    acknowledged, on any member, before the question."""
+
+
+@dataclass(frozen=True, slots=True)
+class Transfer(Call[None]):
+    """Answered once another member leads, or refused."""
+
+    to: NodeID
+
+
+@dataclass(frozen=True, slots=True)
+class Persisted(Notice):
+    receipt: int
+
+    def merge(self, older: Persisted) -> Persisted:
+        return self  # receipts grow, and one answers for all before it
+
+
+@dataclass(frozen=True, slots=True)
+class AppliedTo(Notice):
+    """Everything through `index` is in the state machine; `changes` took effect on the way."""
+
+    index: int
+    changes: Changes = ()
+
+    def merge(self, older: AppliedTo) -> AppliedTo:
+        return AppliedTo(self.index, older.changes + self.changes)
+
+
+@dataclass(frozen=True, slots=True)
+class CompactTo(Notice):
+    """Nobody here needs entries through `index` any more."""
+
+    index: int
+
+
+# What the driver hands things to
+
+
+class Log(Protocol):
+    def write(self, write: Write) -> None: ...
+
+
+class StateMachine(Protocol):
+    def committed(self, entries: list[Entry], spans: list[Span]) -> None: ...
+
+    def forwarded(self, group: Forwarded) -> None: ...
+
+
+class Peers(Protocol):
+    def send(self, messages: list[Message]) -> None: ...
+
+
+class NoPeers:
+    """The links of a member that is alone."""
+
+    def send(self, messages: list[Message]) -> None:
+        pass
+
+
+@dataclass
+class RaftStatus:
+    """What others may read at any time.  Written by the driver after each step."""
+
+    node_id: NodeID
+    term: int = 0
+    leader: NodeID = 0
+    role: Role = Role.FOLLOWER
+    commit_index: int = 0
+    applied_index: int = 0
+    reads_open: bool = False  # the local state is linearizable as it stands: no need to ask
+    leader_changes: int = 0
+    proposals_failed: int = 0
+    proposals_pending: int = 0
+
+    @property
+    def is_leader(self) -> bool:
+        return self.role is Role.LEADER
+
+
+class RaftActor:
+    """The handle."""
+
+    def __init__(self, inbox: Inbox, status: RaftStatus) -> None:
+        self._inbox = inbox
+        self.status = status
+
+    async def propose(
+        self, entries: Sequence[bytes], reply: Reply[Results] | None = None
+    ) -> Reply[Results]:
+        """Append entries to the log; waits for room only.
+
+        The reply is an answer with one result an entry, or a refusal of them all.
+        """
+        call = Propose(entries)
+        if reply is not None:
+            object.__setattr__(call, "reply", reply)
+        await self._inbox.send(call)
+        return call.reply
+
+    async def propose_conf_change(self, change: AnyConfChange) -> Results:
+        return await self._inbox.call(ProposeConfChange(change))
+
+    async def read_index(self) -> int:
+        """Raises LeaderChanged or NoLeader."""
+        return await self._inbox.call(ReadIndex())
+
+    async def transfer_leadership(self, to: NodeID) -> None:
+        await self._inbox.call(Transfer(to))
+
+    def step(self, message: Message) -> bool:
+        """A message of another member; False if it was dropped."""
+        return self._inbox.post(message)
+
+    def persisted(self, receipt: int) -> None:
+        self._inbox.notify(Persisted(receipt))
+
+    def applied(self, index: int, changes: Changes = ()) -> None:
+        self._inbox.notify(AppliedTo(index, changes))
+
+    def compact(self, index: int) -> None:
+        self._inbox.notify(CompactTo(index))
+
+
+async def run_raft(
+    inbox: Inbox,
+    core: Raft,
+    status: RaftStatus,
+    log: Log,
+    machine: StateMachine,
+    peers: Peers,
+    duties: Sequence[Duty] = (),
+    *,
+    task_status: trio.TaskStatus[RaftActor] = trio.TASK_STATUS_IGNORED,
+) -> None:
+    desk = _Desk(inbox, core, status, log, machine, peers)
+    with inbox:
+        task_status.started(RaftActor(inbox, status))
+        desk.begin()
+        while True:
+            if core.role is Role.LEADER:
+                await lead(desk, duties)
+            else:
+                await follow(desk)
+
+
+# Roles
+
+
+async def follow(desk: _Desk) -> None:
+    """Until this member leads.  What every heartbeat pushes back is `core.deadline`."""
+    core = desk.core
+    while core.role is not Role.LEADER:
+        with trio.move_on_at(core.deadline):
+            await desk.inbox.wait()
+        desk.turn()
+
+
+async def lead(desk: _Desk, duties: Sequence[Duty]) -> None:
+    """Until this member leads no more, or in another term: then all duties are cancelled."""
+    core = desk.core
+    term = core.term
+    async with trio.open_nursery() as leadership:
+        for duty in duties:
+            leadership.start_soon(duty, term)
+        while core.role is Role.LEADER and core.term == term:
+            with trio.move_on_at(core.deadline):
+                await desk.inbox.wait()
+            desk.turn()
+        leadership.cancel_scope.cancel()
+
+
+# Steps
+
+
+class _Desk:
+    """The driver's state: who waits for what.
+
+    Invariant: spans are in log order, each of entries this member appended as leader.
+    """
+
+    def __init__(
+        self,
+        inbox: Inbox,
+        core: Raft,
+        status: RaftStatus,
+        log: Log,
+        machine: StateMachine,
+        peers: Peers,
+    ) -> None:
+        self.inbox = inbox
+        self.core = core
+        self._status = status
+        self._log = log
+        self._machine = machine
+        self._peers = peers
+        self._spans: deque[Span] = deque()
+        self._reads: dict[int, list[Reply[int]]] = {}
+        self._transfers: list[Transfer] = []
+
+    def begin(self) -> None:
+        """A member that is its own majority need not wait for anyone."""
+        now = trio.current_time()
+        if self.core.configuration.voters == {self.core.id}:
+            self.core.campaign(now)
+        self._hand_out(now)
+
+    def turn(self) -> None:
+        """One step: everything that waits, then the time, then whatever follows from them."""
+        now = trio.current_time()
+        messages = self.inbox.drain()
+        if messages:
+            self._take(messages, now)
+        self.core.wake(now)
+        self._hand_out(now)
+
+    def _take(self, messages: list[object], now: float) -> None:
+        core = self.core
+        readers: list[Reply[int]] = []
+        for message in messages:
+            match message:
+                case Propose():
+                    self._propose(message, now)
+                case Persisted(receipt=receipt):
+                    core.persisted(receipt, now)
+                case AppliedTo(index=index, changes=changes):
+                    for at, change in changes:
+                        core.apply_conf_change(change, at, now)
+                    core.applied(index)
+                case Message():
+                    core.step(message, now)
+                case ReadIndex(reply=reply):
+                    readers.append(reply)
+                case ProposeConfChange():
+                    self._propose_conf_change(message, now)
+                case Transfer():
+                    self._transfer(message, now)
+                case CompactTo(index=index):
+                    core.compact(index)
+        if readers:
+            self._read(readers, now)
+
+    def _propose(self, message: Propose, now: float) -> None:
+        entries, reply = message.entries, message.reply
+        try:
+            first = self.core.propose(entries, now)
+        except RaftRefusal as refusal:
+            self._status.proposals_failed += len(entries)
+            reply.refuse(_refusal(refusal))
+            return
+        if first:
+            self._spans.append(Span(first, len(entries), self.core.term, reply))
+        else:
+            self._machine.forwarded(Forwarded(message.request_ids, reply))
+
+    def _propose_conf_change(self, message: ProposeConfChange, now: float) -> None:
+        try:
+            index = self.core.propose_conf_change(message.change, now)
+        except RaftRefusal as refusal:
+            message.reply.refuse(_refusal(refusal))
+            return
+        if index:
+            self._spans.append(Span(index, 1, self.core.term, message.reply))
+        else:
+            message.reply.refuse(NotLeader())
+
+    def _read(self, readers: list[Reply[int]], now: float) -> None:
+        """All who ask now share one round."""
+        try:
+            token = self.core.read_index(now)
+        except RaftRefusal as refusal:
+            for reply in readers:
+                reply.refuse(_refusal(refusal))
+        else:
+            self._reads[token] = readers
+
+    def _transfer(self, message: Transfer, now: float) -> None:
+        if message.to == self.core.leader:
+            message.reply.answer(None)
+        elif self.core.role is not Role.LEADER:
+            message.reply.refuse(NotLeader())
+        else:
+            try:
+                self.core.transfer_leadership(message.to, now)
+            except TransferRefused:
+                message.reply.refuse(BadLeaderTransferee())
+            else:
+                self._transfers.append(message)
+
+    # -- What the core asks for
+
+    def _hand_out(self, now: float) -> None:
+        while (ready := self.core.ready()) is not None:
+            if ready.soft is not None:
+                self._publish_role(ready)
+            if ready.write is not None:
+                self._log.write(ready.write)
+            if ready.messages:
+                self._peers.send(ready.messages)
+            if ready.committed:
+                self._commit(ready.committed)
+            for token, index in ready.read_states:
+                for reply in self._reads.pop(token, ()):
+                    reply.answer(index)
+        status, log = self._status, self.core.log
+        status.commit_index = log.committed
+        status.applied_index = log.applied
+        if not status.reads_open and status.role is Role.LEADER:
+            self._judge_reads()
+
+    def _commit(self, entries: list[Entry]) -> None:
+        last = entries[-1].index
+        spans: list[Span] = []
+        while self._spans and self._spans[0].first <= last:
+            spans.append(self._spans.popleft())
+        self._machine.committed(entries, spans)
+
+    def _publish_role(self, ready: Ready) -> None:
+        soft, status = ready.soft, self._status
+        assert soft is not None
+        if soft.leader != status.leader and soft.leader:
+            status.leader_changes += 1
+        status.term, status.leader, status.role = soft
+        self._judge_reads()
+        waiting, self._reads = self._reads, {}
+        for replies in waiting.values():
+            for reply in replies:
+                reply.refuse(LeaderChanged())
+        if soft.leader and soft.leader != self.core.id:
+            for transfer in self._transfers:
+                transfer.reply.answer(None)
+            self._transfers.clear()
+
+    def _judge_reads(self) -> None:
+        """A leader that is the only voter, and has committed in its term, knows the present:
+        nobody can have acknowledged what it has not applied."""
+        core = self.core
+        self._status.reads_open = (
+            core.role is Role.LEADER
+            and core.configuration.voters == {core.id}
+            and not core.configuration.outgoing
+            and core.log.term(core.log.applied) == core.term
+        )
+
+
+def _refusal(refusal: RaftRefusal) -> EtcdError:
+    """The client's word for why raft does not take something on."""
+    if isinstance(refusal, NoLeader):
+        return NoLeaderKnown()
+    if isinstance(refusal, ConfChangeRefused):
+        return UnhealthyCluster()
+    return TooManyRequests()
