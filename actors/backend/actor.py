@@ -46,17 +46,18 @@ class CommitTimes(Protocol):
 class BackendActor:
     """The handle."""
 
-    def __init__(self, inbox: Inbox, backend: Backend, batch_rows: int) -> None:
-        self._inbox = inbox
-        self._backend = backend
-        self._batch_rows = batch_rows
+    def __init__(self, backend: Backend, batch_rows: int) -> None:
+        """A commit is made at the latest when `batch_rows` changes wait for one."""
+        self.inbox = Inbox("backend", calls=INBOX_CALLS)
+        self.backend = backend
+        self.batch_rows = batch_rows
         self._told = False
 
     def changed(self) -> None:
         """Something was applied.  Wakes the actor at the first change and when a batch is full."""
-        if not self._told or self._backend.pending_rows >= self._batch_rows:
+        if not self._told or self.backend.pending_rows >= self.batch_rows:
             self._told = True
-            self._inbox.notify(Changed())
+            self.inbox.notify(Changed())
 
     def forget(self) -> None:
         """The actor has taken the changes told of."""
@@ -64,32 +65,30 @@ class BackendActor:
 
     async def flush(self) -> int:
         """Make all that is applied durable and return its log index."""
-        return await self._inbox.call(Flush())
+        return await self.inbox.call(Flush())
 
     async def defragment(self) -> None:
-        await self._inbox.call(Defragment())
+        await self.inbox.call(Defragment())
 
 
 async def run_backend(
-    inbox: Inbox,
-    backend: Backend,
+    handle: BackendActor,
     worker: Worker,
     *,
     batch_interval: float,
-    batch_rows: int,
     times: CommitTimes,
     task_status: trio.TaskStatus[BackendActor] = trio.TASK_STATUS_IGNORED,
 ) -> None:
-    """Commit `batch_interval` seconds after a change, or at `batch_rows` rows.
+    """Commit `batch_interval` seconds after a change, or when a batch is full.
 
     `worker` must be one thread.  The last commit is made on the way out of a cancellation.
     """
-    with inbox:
-        handle = BackendActor(inbox, backend, batch_rows)
+    backend = handle.backend
+    with handle.inbox:
         task_status.started(handle)
         try:
             while True:
-                calls = await _gather(inbox, backend, batch_interval, batch_rows)
+                calls = await _gather(handle, batch_interval)
                 handle.forget()
                 await commit(backend, worker, times)
                 for call in calls:
@@ -99,15 +98,14 @@ async def run_backend(
             raise
 
 
-async def _gather(
-    inbox: Inbox, backend: Backend, interval: float, batch_rows: int
-) -> list[Call[Any]]:
+async def _gather(handle: BackendActor, interval: float) -> list[Call[Any]]:
     """Wait for a change, then for company, but not once somebody waits for the commit."""
+    inbox = handle.inbox
     await inbox.wait()
     deadline = trio.current_time() + interval
     while True:
         calls = [message for message in inbox.drain() if isinstance(message, Call)]
-        if calls or backend.pending_rows >= batch_rows:
+        if calls or handle.backend.pending_rows >= handle.batch_rows:
             return calls
         with trio.move_on_at(deadline) as waiting:
             await inbox.wait()

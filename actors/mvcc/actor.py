@@ -131,39 +131,39 @@ class Configuration(Protocol):
 class Machine:
     """The handle."""
 
-    def __init__(self, inbox: Inbox, pins: Pins) -> None:
-        self._inbox = inbox
-        self.pins = pins
+    def __init__(self, applier: Applier) -> None:
+        self.inbox = Inbox("mvcc", calls=INBOX_CALLS)
+        self.applier = applier
+        self.pins = Pins()
+        self.pins.released = lambda: self.inbox.notify(ReaderDone())
 
     def forwarded(self, group: Forwarded) -> None:
-        self._inbox.notify(Expect([group]))
+        self.inbox.notify(Expect([group]))
 
     def committed(self, entries: list[Entry], spans: list[Span]) -> None:
-        self._inbox.notify(Committed(entries, spans))
+        self.inbox.notify(Committed(entries, spans))
 
     async def wait_applied(self, index: int) -> None:
         """Until this member's state includes the entry at `index`."""
-        await self._inbox.call(Applied(index))
+        await self.inbox.call(Applied(index))
 
     async def wait_cleaned(self, revision: int) -> None:
         """Until the compaction to `revision` has removed what it made unreadable."""
-        await self._inbox.call(Cleaned(revision))
+        await self.inbox.call(Cleaned(revision))
 
 
 async def run_machine(
-    inbox: Inbox,
-    applier: Applier,
+    machine: Machine,
     configuration: Configuration,
     backend: BackendActor,
     followers: Followers,
-    pins: Pins,
     *,
     task_status: trio.TaskStatus[Machine] = trio.TASK_STATUS_IGNORED,
 ) -> None:
-    desk = _Desk(inbox, applier, configuration, backend, followers, pins)
-    pins.released = lambda: inbox.notify(ReaderDone())
+    inbox = machine.inbox
+    desk = _Desk(machine, configuration, backend, followers)
     with inbox:
-        task_status.started(Machine(inbox, pins))
+        task_status.started(machine)
         while True:
             if desk.compaction is None:
                 await inbox.wait()
@@ -179,20 +179,18 @@ class _Desk:
 
     def __init__(
         self,
-        inbox: Inbox,
-        applier: Applier,
+        machine: Machine,
         configuration: Configuration,
         backend: BackendActor,
         followers: Followers,
-        pins: Pins,
     ) -> None:
-        self._applier = applier
-        self._store = applier.store
-        self._rows = applier.store.backend
+        self._applier = machine.applier
+        self._store = machine.applier.store
+        self._rows = self._store.backend
         self._configuration = configuration
         self._backend = backend
         self._followers = followers
-        self._pins = pins
+        self._pins = machine.pins
         self._spans: deque[Span] = deque()
         self._forwarded = ForwardedProposals()
         self._results: Results = []  # of the first span, as far as it is applied

@@ -145,9 +145,9 @@ class RaftStatus:
 class RaftActor:
     """The handle."""
 
-    def __init__(self, inbox: Inbox, status: RaftStatus) -> None:
-        self._inbox = inbox
-        self.status = status
+    def __init__(self, node_id: NodeID) -> None:
+        self.inbox = Inbox("raft", calls=INBOX_CALLS, packets=INBOX_PACKETS)
+        self.status = RaftStatus(node_id)
 
     async def propose(
         self, entries: Sequence[bytes], reply: Reply[Results] | None = None
@@ -159,37 +159,36 @@ class RaftActor:
         call = Propose(entries)
         if reply is not None:
             object.__setattr__(call, "reply", reply)
-        await self._inbox.send(call)
+        await self.inbox.send(call)
         return call.reply
 
     async def propose_conf_change(self, change: AnyConfChange) -> Results:
-        return await self._inbox.call(ProposeConfChange(change))
+        return await self.inbox.call(ProposeConfChange(change))
 
     async def read_index(self) -> int:
         """Raises LeaderChanged or NoLeader."""
-        return await self._inbox.call(ReadIndex())
+        return await self.inbox.call(ReadIndex())
 
     async def transfer_leadership(self, to: NodeID) -> None:
-        await self._inbox.call(Transfer(to))
+        await self.inbox.call(Transfer(to))
 
     def step(self, message: Message) -> bool:
         """A message of another member; False if it was dropped."""
-        return self._inbox.post(message)
+        return self.inbox.post(message)
 
     def persisted(self, receipt: int) -> None:
-        self._inbox.notify(Persisted(receipt))
+        self.inbox.notify(Persisted(receipt))
 
     def applied(self, index: int, changes: Changes = ()) -> None:
-        self._inbox.notify(AppliedTo(index, changes))
+        self.inbox.notify(AppliedTo(index, changes))
 
     def compact(self, index: int) -> None:
-        self._inbox.notify(CompactTo(index))
+        self.inbox.notify(CompactTo(index))
 
 
 async def run_raft(
-    inbox: Inbox,
+    raft: RaftActor,
     core: Raft,
-    status: RaftStatus,
     log: Log,
     machine: StateMachine,
     peers: Peers,
@@ -197,9 +196,9 @@ async def run_raft(
     *,
     task_status: trio.TaskStatus[RaftActor] = trio.TASK_STATUS_IGNORED,
 ) -> None:
-    desk = _Desk(inbox, core, status, log, machine, peers)
-    with inbox:
-        task_status.started(RaftActor(inbox, status))
+    desk = _Desk(raft.inbox, core, raft.status, log, machine, peers)
+    with raft.inbox:
+        task_status.started(raft)
         desk.begin()
         while True:
             if core.role is Role.LEADER:
@@ -265,9 +264,13 @@ class _Desk:
     def begin(self) -> None:
         """A member that is its own majority need not wait for anyone."""
         now = trio.current_time()
-        if self.core.configuration.voters == {self.core.id}:
-            self.core.campaign(now)
+        self._campaign_if_alone(now)
         self._hand_out(now)
+
+    def _campaign_if_alone(self, now: float) -> None:
+        core = self.core
+        if core.configuration.voters == {core.id} and not core.leader:
+            core.campaign(now)
 
     def turn(self) -> None:
         """One step: everything that waits, then the time, then whatever follows from them."""
@@ -291,6 +294,8 @@ class _Desk:
                     for at, change in changes:
                         core.apply_conf_change(change, at, now)
                     core.applied(index)
+                    if changes:
+                        self._campaign_if_alone(now)
                 case Message():
                     core.step(message, now)
                 case ReadIndex(reply=reply):

@@ -65,23 +65,23 @@ class SyncTimes(Protocol):
 class Wal:
     """The handle."""
 
-    def __init__(self, inbox: Inbox) -> None:
-        self._inbox = inbox
+    def __init__(self) -> None:
+        self.inbox = Inbox("wal", calls=INBOX_CALLS)
 
     def write(self, write: Write) -> None:
         """Never blocks; raft hears of it through `persisted`."""
-        self._inbox.notify(WriteLog([write]))
+        self.inbox.notify(WriteLog([write]))
 
     async def save_snapshot_record(self, record: SnapshotRecord) -> None:
-        await self._inbox.call(SaveSnapshotRecord(record))
+        await self.inbox.call(SaveSnapshotRecord(record))
 
     async def release(self, index: int, keep: int) -> list[str]:
         """See `LogWriter.release`."""
-        return await self._inbox.call(Release(index, keep))
+        return await self.inbox.call(Release(index, keep))
 
 
 async def run_wal(
-    inbox: Inbox,
+    wal: Wal,
     writer: LogWriter,
     worker: Worker,
     persisted: Callable[[int], None],
@@ -91,12 +91,12 @@ async def run_wal(
 ) -> None:
     """`persisted(receipt)` must not block."""
     syncing = _Syncing(writer, worker, times)
-    with inbox:
-        task_status.started(Wal(inbox))
+    with wal.inbox:
+        task_status.started(wal)
         try:
             while True:
-                await inbox.wait()
-                await _commit_group(inbox.drain(), writer, syncing, persisted)
+                await wal.inbox.wait()
+                await _commit_group(wal.inbox.drain(), writer, syncing, persisted)
         except trio.Cancelled:
             writer.write()  # a commit index may be left over; nobody waits for it
             raise

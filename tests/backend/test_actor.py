@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 import trio
 
-from actors.backend.actor import run_backend
+from actors.backend.actor import BackendActor, run_backend
 from actors.backend.backend import Backend
 from actors.backend.buckets import KEY
 from actors.backend.engine import MemoryEngine
-from actors.kernel import ActorStopped, Inbox, InlineWorker
+from actors.kernel import ActorStopped, InlineWorker
 
 
 class Times:
@@ -25,11 +25,9 @@ async def start(
 ):
     async def run(*, task_status: trio.TaskStatus[object]) -> None:
         await run_backend(
-            Inbox("backend", calls=16),
-            backend,
+            BackendActor(backend, rows),
             InlineWorker(),
             batch_interval=0.1,
-            batch_rows=rows,
             times=times or Times(),
             task_status=task_status,
         )

@@ -7,7 +7,7 @@ import random
 import pytest
 import trio
 
-from actors.kernel import ActorStopped, Inbox, InlineWorker
+from actors.kernel import ActorStopped, InlineWorker
 from actors.raft.ready import Write
 from actors.raft.types import Entry, HardState
 from actors.wal.actor import Wal, run_wal
@@ -38,7 +38,7 @@ class Bench:
     async def start(self, nursery: trio.Nursery) -> Wal:
         async def run(*, task_status: trio.TaskStatus[Wal]) -> None:
             await run_wal(
-                Inbox("wal", calls=16),
+                Wal(),
                 self.writer,
                 InlineWorker(),
                 lambda receipt: self.persisted.append((receipt, self.durable())),
