@@ -295,6 +295,7 @@ class _Desk:
                         core.apply_conf_change(change, at, now)
                     core.applied(index)
                     if changes:
+                        self._judge_reads()
                         self._campaign_if_alone(now)
                 case Message():
                     core.step(message, now)

@@ -1,0 +1,1 @@
+"""Who belongs to the cluster, and by what name, id and address."""

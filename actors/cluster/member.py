@@ -1,0 +1,72 @@
+"""One member, and its JSON, which is what the log and the backend hold.
+
+Source: etcd server/etcdserver/api/membership/member.go, cluster.go (ConfigChangeContext).
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, replace
+from typing import Any
+
+from wire.pb import etcdserverpb
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """`name` and `client_urls` are empty until the member has started."""
+
+    id: int
+    peer_urls: tuple[str, ...] = ()
+    is_learner: bool = False
+    name: str = ""
+    client_urls: tuple[str, ...] = ()
+
+    @property
+    def is_started(self) -> bool:
+        return bool(self.name)
+
+    def with_attributes(self, name: str, client_urls: tuple[str, ...]) -> Member:
+        return replace(self, name=name, client_urls=client_urls)
+
+    def to_json(self, *, is_promote: bool | None = None) -> bytes:
+        """As in a ConfChange's context (`is_promote` is said there) and in the backend."""
+        shown: dict[str, Any] = {"id": self.id, "peerURLs": list(self.peer_urls)}
+        if self.is_learner:
+            shown["isLearner"] = True
+        if self.name:
+            shown["name"] = self.name
+        if self.client_urls:
+            shown["clientURLs"] = list(self.client_urls)
+        if is_promote is not None:
+            shown["isPromote"] = is_promote
+        return json.dumps(shown, separators=(",", ":")).encode()
+
+    @classmethod
+    def from_json(cls, data: bytes) -> Member:
+        """Raises ValueError."""
+        shown = json.loads(data)
+        if not isinstance(shown, dict):
+            raise ValueError("a member is a JSON object")
+        return cls(
+            int(shown["id"]),
+            tuple(shown.get("peerURLs") or ()),
+            bool(shown.get("isLearner", False)),
+            shown.get("name", ""),
+            tuple(shown.get("clientURLs") or ()),
+        )
+
+    def to_message(self) -> etcdserverpb.Member:
+        return etcdserverpb.Member(
+            ID=self.id,
+            name=self.name,
+            peerURLs=self.peer_urls,
+            clientURLs=self.client_urls,
+            isLearner=self.is_learner,
+        )
+
+
+def is_promotion(context: bytes) -> bool:
+    """Whether a ConfChange's context says that a learner becomes a voter."""
+    shown = json.loads(context)
+    return bool(isinstance(shown, dict) and shown.get("isPromote", False))
