@@ -58,12 +58,12 @@ class Leader:
         self._excused = False
         self._departing = False  # a change in the log takes our vote
         self._departed_at = 0  # it is applied; others must know of a commit index this high
-        # Of the changes of configuration before us some may be neither committed nor applied:
-        # none is proposed before all of them are.
-        self._pending_conf_index = raft.log.last_index
         # What earlier terms left behind is committed only by an entry of this term (thesis
         # §3.6.2), so there is one at once; reads need it too (§6.4).
         raft.log.append_data(raft.term, [b""])
+        # Changes of configuration wait until that entry is applied, and with it every change that
+        # came before us: thesis §4.1 and its correction of 2015.
+        self._pending_conf_index = raft.log.last_index
         self._follow_configuration(active=False)
 
     def _follow_configuration(self, *, active: bool) -> None:
