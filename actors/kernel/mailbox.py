@@ -83,11 +83,17 @@ class Inbox:
         """Wait for room only: somebody else hears the reply.  Raises ActorStopped."""
         while self._calls >= self.call_limit and not self._closed:
             await self._room.park()
-        if self._closed:
+        if not self.try_send(message):
             raise ActorStopped(self.name)
+
+    def try_send(self, message: Call[Any]) -> bool:
+        """`send` for those who cannot wait; False when there is no room, or no actor."""
+        if self._closed or self._calls >= self.call_limit:
+            return False
         self._calls += 1
         message.reply.opened(self._unanswered)
         self._add(message)
+        return True
 
     def notify(self, notice: Notice) -> None:
         """Never blocks.  Lost when the actor has ended: what restarts reads the state anew."""

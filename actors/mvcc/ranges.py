@@ -59,6 +59,7 @@ class RangeCursor:
         Raises:
             Compacted, FutureRevision: the revision asked for cannot be read.
         """
+        self.current = current  # what the response's header says
         self.revision = request.revision if request.revision > 0 else current
         if self.revision > current:
             raise FutureRevision
@@ -71,6 +72,7 @@ class RangeCursor:
         self._kvs: list[bytes] = []
         self._wanted = _wanted(request)
         self._count = 0
+        self._taken = 0  # rows handed out by `take`
         self._counted = self.revision == current
         if self._counted:
             self._count = index.count(self._start, self._stop)
@@ -104,6 +106,17 @@ class RangeCursor:
         self._start = looked_at[-1] + b"\0"
         return True
 
+    def take(self) -> bytes:
+        """What was read since this was last asked, as a RangeResponse of its own (rows only).
+
+        For answers in pieces; only where rows are sent in the order they are read.
+        """
+        kvs, _ = shape(self._kvs, self._request, 0)
+        self._taken += len(kvs)
+        self._wanted -= len(kvs)
+        self._kvs = []
+        return encode_range(kvs, more=False, count=0)
+
     def _row(self, main: int, sub: int) -> bytes:
         row = self._rows.row(row_key(main, sub))
         invariant(row is not None, "a revision of the index has no row", main=main, sub=sub)
@@ -111,7 +124,10 @@ class RangeCursor:
         return row
 
     def _finish(self) -> bool:
-        kvs, more = shape(self._kvs, self._request)
+        limit = self._request.limit
+        kvs, more = shape(self._kvs, self._request, limit - self._taken if limit > 0 else 0)
+        if self._taken and self._taken >= limit > 0:  # only the row that says there is more
+            kvs, more = [], bool(self._kvs)
         self.body = encode_range(kvs, more, self._count)
         self._kvs = []
         return False
@@ -124,15 +140,15 @@ def _wanted(request: _Range) -> int:
     return request.limit + 1  # one more says whether there is more
 
 
-def shape(kvs: list[bytes], request: _Range) -> tuple[list[bytes], bool]:
-    """Filter, sort, cut and strip what was read; and whether the limit cut something off."""
+def shape(kvs: list[bytes], request: _Range, limit: int) -> tuple[list[bytes], bool]:
+    """Filter, sort, cut to `limit` (0: not at all) and strip what was read; whether it was cut."""
     if has_filters(request):
         kvs = _filter(kvs, request)
     if request.sort_order != _Range.NONE or request.sort_target != _Range.KEY:
         kvs = _sort(kvs, request)
-    more = 0 < request.limit < len(kvs)
+    more = 0 < limit < len(kvs)
     if more:
-        kvs = kvs[: request.limit]
+        kvs = kvs[:limit]
     if request.keys_only:
         kvs = [_without_value(kv) for kv in kvs]
     return kvs, more

@@ -1,0 +1,284 @@
+"""The KV service: the hot path's edge.
+
+All complete KV calls of one chunk from a connection come here together.  Writes are checked and
+become one proposal, which is answered in one reply; reads that may be answered from the local
+state are answered at once, in the same step.
+Source: etcd server/etcdserver/api/v3rpc/key.go, quota.go; server/etcdserver/v3_server.go.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+
+import outcome
+import trio
+from google.protobuf.message import DecodeError
+
+from actors.apply.operation import tag_of
+from actors.apply.quota import cost_of_put, cost_of_txn
+from actors.kernel import ActorStopped, Reply
+from actors.mvcc.actor import Results
+from actors.mvcc.checks import (
+    DEFAULT_MAX_TXN_OPS,
+    check_delete_range,
+    check_put,
+    check_range,
+    check_range_stream,
+    check_txn,
+    is_read_only,
+    is_serializable,
+)
+from actors.mvcc.ranges import SLICE_KEYS, RangeCursor
+from actors.mvcc.store import Store
+from actors.raft.actor import RaftStatus
+from trioetcd.api.header import HeaderWriter
+from trioetcd.api.proposals import Proposals
+from trioetcd.api.quota import Quota
+from trioetcd.api.reads import Reads
+from wire.errors import EtcdError, RequestTimeout, Stopped
+from wire.grpc.service import Registry, ServerStream, UnaryCall, bad_request
+from wire.pb import etcdserverpb
+from wire.varint import encode
+
+PUT, DELETE, TXN = tag_of("put"), tag_of("delete_range"), tag_of("txn")
+SWEEP_SECONDS = 0.5  # how often proposals that take too long are looked for
+STREAM_KEYS = 10  # in a RangeStream's first chunk; later ones grow tenfold up to SLICE_KEYS
+
+_RangeRequest = etcdserverpb.RangeRequest
+
+
+class KVService:
+    """Invariant: every call taken is answered once, at the latest when its time is up."""
+
+    def __init__(
+        self,
+        store: Store,
+        proposals: Proposals,
+        reads: Reads,
+        headers: HeaderWriter,
+        status: RaftStatus,
+        quota: Quota,
+        *,
+        max_txn_ops: int = DEFAULT_MAX_TXN_OPS,
+    ) -> None:
+        self._store = store
+        self._proposals = proposals
+        self._reads = reads
+        self._header = headers.write
+        self._status = status
+        self._quota = quota
+        self._max_txn_ops = max_txn_ops
+        self._open: dict[int, tuple[float, list[UnaryCall]]] = {}  # proposed, by batch number
+        self._batches = 0
+        self._take: dict[str, Callable[[UnaryCall, _Batch], None]] = {
+            "/etcdserverpb.KV/Range": self._range,
+            "/etcdserverpb.KV/Put": self._put,
+            "/etcdserverpb.KV/DeleteRange": self._delete_range,
+            "/etcdserverpb.KV/Txn": self._txn,
+        }
+
+    def register(self, registry: Registry) -> None:
+        registry.batch(self, *self._take)
+        registry.unary("/etcdserverpb.KV/Compact", self.compact)
+        registry.stream("/etcdserverpb.KV/RangeStream", self.range_stream, "server_stream")
+
+    # -- One chunk's calls
+
+    def submit(self, calls: list[UnaryCall]) -> Awaitable[None] | None:
+        """`BatchHandler.submit`."""
+        batch = _Batch()
+        take = self._take
+        for call in calls:
+            try:
+                take[call.method.path](call, batch)
+            except EtcdError as refusal:
+                call.refuse(refusal)
+            except DecodeError as error:
+                call.refuse(bad_request(error))
+        if batch.waiting_reads:
+            self._ask_for_currency(batch.waiting_reads)
+        if batch.entries:
+            return self._propose(batch.entries, batch.proposers)
+        return None
+
+    async def _propose(self, entries: list[bytes], calls: list[UnaryCall]) -> None:
+        """Waits for room only: the connection reads on as soon as raft has the entries."""
+        self._batches += 1
+        number = self._batches
+        self._open[number] = trio.current_time() + self._proposals.timeout, calls
+
+        def answer(result: outcome.Outcome[Results]) -> None:
+            self._open.pop(number, None)
+            self._answer_proposals(calls, result)
+
+        reply: Reply[Results] = Reply()
+        reply.tell(answer)
+        try:
+            await self._proposals.hand_over(entries, reply)
+        except ActorStopped:
+            if not reply.done:
+                reply.refuse(Stopped())
+
+    def _answer_proposals(self, calls: list[UnaryCall], result: outcome.Outcome[Results]) -> None:
+        if isinstance(result, outcome.Error):
+            error = result.error
+            refusal = error if isinstance(error, EtcdError) else Stopped()
+            for call in calls:
+                call.refuse(refusal)
+            return
+        header = self._header
+        for call, answer in zip(calls, result.unwrap(), strict=True):
+            if isinstance(answer, EtcdError):
+                call.refuse(answer)
+            else:
+                call.reply(header(answer[0]) + answer[1])
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Answer proposals that take too long: nobody knows what becomes of them."""
+        task_status.started()
+        while True:
+            await trio.sleep(SWEEP_SECONDS)
+            now = trio.current_time()
+            while self._open:
+                number, (deadline, calls) = next(iter(self._open.items()))
+                if deadline > now:
+                    break
+                del self._open[number]
+                for call in calls:
+                    call.refuse(RequestTimeout())
+
+    # -- Writes
+
+    def _put(self, call: UnaryCall, batch: _Batch) -> None:
+        payload = call.payload
+        request = etcdserverpb.PutRequest.FromString(payload)
+        check_put(request)
+        entry = self._proposals.entry(PUT, payload)
+        self._quota.take(cost_of_put(request))
+        batch.propose(call, entry)
+
+    def _delete_range(self, call: UnaryCall, batch: _Batch) -> None:
+        check_delete_range(etcdserverpb.DeleteRangeRequest.FromString(call.payload))
+        batch.propose(call, self._proposals.entry(DELETE, call.payload))
+
+    def _txn(self, call: UnaryCall, batch: _Batch) -> None:
+        request = etcdserverpb.TxnRequest.FromString(call.payload)
+        check_txn(request, self._max_txn_ops)
+        if is_read_only(request):
+            read = _Read(call, lambda: self._answer_txn(call, request))
+            self._now_or_later(read, is_serializable(request), batch)
+            return
+        entry = self._proposals.entry(TXN, call.payload)
+        cost = cost_of_txn(request)
+        if cost:
+            self._quota.take(cost)
+        batch.propose(call, entry)
+
+    def _answer_txn(self, call: UnaryCall, request: etcdserverpb.TxnRequest) -> None:
+        revision, body = self._store.apply_txn(request)
+        call.reply(self._header(revision) + body)
+
+    # -- Reads
+
+    def _range(self, call: UnaryCall, batch: _Batch) -> None:
+        payload = call.payload
+        request = _RangeRequest.FromString(payload)
+        key = request.key
+        if self._status.reads_open and key and len(payload) == len(key) + 2 < 130:
+            # Nothing but a key: the commonest read, and the cheapest.
+            store = self._store
+            call.reply(self._header(store.revision) + store.read_key(key))
+            return
+        check_range(request)
+        read = _Read(call, lambda: self._start_range(call, request))
+        self._now_or_later(read, request.serializable, batch)
+
+    def _now_or_later(self, read: _Read, serializable: bool, batch: _Batch) -> None:
+        if serializable or self._status.reads_open:
+            read.answer()
+        else:
+            batch.waiting_reads.append(read)
+
+    def _start_range(self, call: UnaryCall, request: _RangeRequest) -> None:
+        """Answer a range, or leave it to `Reads` when that would take long."""
+        cursor = self._store.cursor(request)
+        if cursor.size <= SLICE_KEYS and not call.connection.is_backlogged:
+            while cursor.step():
+                pass
+            self._answer_range(call, cursor)
+        else:
+            self._reads.read(cursor, call, self._answer_range)
+
+    def _answer_range(self, call: UnaryCall, cursor: RangeCursor) -> None:
+        call.reply(self._header(cursor.current) + cursor.body)
+
+    def _ask_for_currency(self, waiting: list[_Read]) -> None:
+        """One question for all reads of the chunk; they are answered in the step that hears."""
+
+        def answer(result: outcome.Outcome[None]) -> None:
+            for read in waiting:
+                if isinstance(result, outcome.Error):
+                    error = result.error
+                    read.call.refuse(error if isinstance(error, EtcdError) else Stopped())
+                    continue
+                try:
+                    read.answer()
+                except EtcdError as refusal:
+                    read.call.refuse(refusal)
+
+        point = self._reads.ask()
+        point.reply.tell(answer)
+
+    # -- Compaction and streamed ranges, which are not hot
+
+    async def compact(self, call: UnaryCall) -> bytes:
+        request = etcdserverpb.CompactionRequest.FromString(call.payload)
+        revision, body = await self._proposals.propose("compaction", call.payload)
+        if request.physical:
+            await self._reads.machine.wait_cleaned(request.revision)
+        return self._header(revision) + body
+
+    async def range_stream(self, stream: ServerStream) -> None:
+        """A range in chunks, all of one revision; header, more and count come in the last."""
+        message = await stream.receive()
+        request = _RangeRequest.FromString(message or b"")
+        check_range_stream(request)
+        if not request.serializable:
+            await self._reads.current()
+        cursor = self._store.cursor(request)
+        keys = STREAM_KEYS
+        with self._reads.machine.pins.at(cursor.revision):
+            while cursor.step(keys):
+                await stream.send(_chunk(cursor.take()))
+                keys = min(keys * 10, SLICE_KEYS)
+        await stream.send(_chunk(self._header(cursor.current) + cursor.body))
+
+
+def _chunk(response: bytes) -> bytes:
+    """A RangeStreamResponse around a RangeResponse."""
+    return b"\x0a" + encode(len(response)) + response
+
+
+class _Batch:
+    """What one chunk's calls come to."""
+
+    __slots__ = ("entries", "proposers", "waiting_reads")
+
+    def __init__(self) -> None:
+        self.entries: list[bytes] = []
+        self.proposers: list[UnaryCall] = []
+        self.waiting_reads: list[_Read] = []
+
+    def propose(self, call: UnaryCall, entry: bytes) -> None:
+        self.entries.append(entry)
+        self.proposers.append(call)
+
+
+class _Read:
+    """A read that may have to wait until the local state is current."""
+
+    __slots__ = ("answer", "call")
+
+    def __init__(self, call: UnaryCall, answer: Callable[[], None]) -> None:
+        self.call = call
+        self.answer = answer
