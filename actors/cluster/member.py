@@ -9,6 +9,7 @@ import json
 from dataclasses import dataclass, replace
 from typing import Any
 
+from actors.raft.types import ConfState
 from wire.pb import etcdserverpb
 
 
@@ -70,3 +71,31 @@ def is_promotion(context: bytes) -> bool:
     """Whether a ConfChange's context says that a learner becomes a voter."""
     shown = json.loads(context)
     return bool(isinstance(shown, dict) and shown.get("isPromote", False))
+
+
+def conf_state_json(state: ConfState) -> bytes:
+    """Raft's configuration as etcd keeps it in the backend's meta bucket."""
+    shown: dict[str, Any] = {
+        name: list(ids)
+        for name, ids in (
+            ("voters", state.voters),
+            ("learners", state.learners),
+            ("voters_outgoing", state.voters_outgoing),
+            ("learners_next", state.learners_next),
+        )
+        if ids
+    }
+    shown["auto_leave"] = state.auto_leave
+    return json.dumps(shown, separators=(",", ":")).encode()
+
+
+def conf_state_from_json(data: bytes) -> ConfState:
+    """Raises ValueError."""
+    shown = json.loads(data)
+    return ConfState(
+        tuple(shown.get("voters") or ()),
+        tuple(shown.get("learners") or ()),
+        tuple(shown.get("voters_outgoing") or ()),
+        tuple(shown.get("learners_next") or ()),
+        bool(shown.get("auto_leave", False)),
+    )

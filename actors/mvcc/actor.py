@@ -23,11 +23,21 @@ import trio
 from actors.apply.applier import Applier, Result
 from actors.apply.operation import Malformed, request_id
 from actors.backend.actor import BackendActor
+from actors.backend.buckets import CONF_STATE, META
+from actors.cluster.member import conf_state_json
 from actors.kernel import Call, Inbox, Notice, Reply
 from actors.lease.table import LeaseChanges
 from actors.mvcc.compaction import Compaction, is_due
 from actors.mvcc.pins import Pins
-from actors.raft.types import AnyConfChange, ConfChange, ConfChangeType, Entry, conf_change_of
+from actors.raft.configuration import Configuration
+from actors.raft.types import (
+    AnyConfChange,
+    ConfChange,
+    ConfChangeType,
+    ConfState,
+    Entry,
+    conf_change_of,
+)
 from wire.errors import EtcdError, LeaderChanged
 
 INBOX_CALLS = 256
@@ -110,17 +120,25 @@ class ReaderDone(Notice):
 # Who hears of it
 
 
+class Progress(NamedTuple):
+    """Everything through the entry at `index` is applied; the store is at `revision`."""
+
+    index: int  # type: ignore[assignment]  # hides tuple.index
+    term: int
+    revision: int
+    changes: Changes  # of the configuration, since the last one
+    conf_state: ConfState  # the configuration now
+
+
 class Followers(Protocol):
     """Hears, after every slice, what the state machine has reached.  Must not block."""
 
-    def applied(self, index: int, term: int, revision: int, changes: Changes) -> None:
-        """Everything through `index` is applied; `changes` of the configuration on the way."""
-        ...
+    def applied(self, reached: Progress) -> None: ...
 
     def leases_changed(self, changes: LeaseChanges) -> None: ...
 
 
-class Configuration(Protocol):
+class Members(Protocol):
     """The membership's side of configuration changes."""
 
     def apply_change(self, change: AnyConfChange, index: int) -> AnyConfChange | EtcdError:
@@ -154,14 +172,15 @@ class Machine:
 
 async def run_machine(
     machine: Machine,
-    configuration: Configuration,
+    members: Members,
+    conf_state: ConfState,
     backend: BackendActor,
     followers: Followers,
     *,
     task_status: trio.TaskStatus[Machine] = trio.TASK_STATUS_IGNORED,
 ) -> None:
     inbox = machine.inbox
-    desk = _Desk(machine, configuration, backend, followers)
+    desk = _Desk(machine, members, conf_state, backend, followers)
     with inbox:
         task_status.started(machine)
         while True:
@@ -180,14 +199,17 @@ class _Desk:
     def __init__(
         self,
         machine: Machine,
-        configuration: Configuration,
+        members: Members,
+        conf_state: ConfState,
         backend: BackendActor,
         followers: Followers,
     ) -> None:
         self._applier = machine.applier
         self._store = machine.applier.store
         self._rows = self._store.backend
-        self._configuration = configuration
+        self._members = members
+        self._configuration = Configuration.of(conf_state)
+        self.conf_state = conf_state
         self._backend = backend
         self._followers = followers
         self._pins = machine.pins
@@ -240,7 +262,9 @@ class _Desk:
         lease_changes = self._applier.leases.take_changes()
         if lease_changes:
             self._followers.leases_changed(lease_changes)
-        self._followers.applied(last.index, last.term, self._store.revision, tuple(changes))
+        self._followers.applied(
+            Progress(last.index, last.term, self._store.revision, tuple(changes), self.conf_state)
+        )
         self._backend.changed()
         if self._spans:
             self._answer(entries, results)
@@ -253,11 +277,14 @@ class _Desk:
         self, entry: Entry, changes: list[tuple[int, AnyConfChange]]
     ) -> Result:
         """The membership decides, the configuration follows, and raft will hear of it."""
-        outcome = self._configuration.apply_change(conf_change_of(entry), entry.index)
+        outcome = self._members.apply_change(conf_change_of(entry), entry.index)
         if isinstance(outcome, EtcdError):
             changes.append((entry.index, NO_CHANGE))
             return outcome
         changes.append((entry.index, outcome))
+        self._configuration = self._configuration.after(outcome)
+        self.conf_state = self._configuration.conf_state()
+        self._rows.put(META, CONF_STATE, conf_state_json(self.conf_state))
         return self._store.revision, b""
 
     def _answer(self, entries: list[Entry], results: Results) -> None:
