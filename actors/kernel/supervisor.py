@@ -59,6 +59,7 @@ class Child:
     inbox: Inbox | None = None
     stop: Callable[[], None] | None = None
     grace: float = 5.0
+    node_of: Node | None = None  # its place in the live tree, if it has made one: a supervisor
     node: Node = field(init=False)
     scope: trio.CancelScope = field(init=False)
     ended: trio.Event = field(init=False)
@@ -93,7 +94,11 @@ class Supervisor:
         self._stirred = trio.Event()
         self._failure: Exception | None = None
         for child in self._children:
-            child.node = node.child(child.name, child.inbox)
+            if child.node_of is None:
+                child.node = node.child(child.name, child.inbox)
+            else:
+                child.node = child.node_of
+                node.children.append(child.node)
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Raises an ExceptionGroup named after the child that could not be restarted."""

@@ -113,6 +113,11 @@ class Cleaned(Call[None]):
 
 
 @dataclass(frozen=True, slots=True)
+class Idle(Call[None]):
+    """Answered once no removal is under way."""
+
+
+@dataclass(frozen=True, slots=True)
 class ReaderDone(Notice):
     """A long reader has finished: compaction may be able to go on."""
 
@@ -165,6 +170,10 @@ class Machine:
         """Until this member's state includes the entry at `index`."""
         await self.inbox.call(Applied(index))
 
+    async def wait_compaction(self) -> None:
+        """Until no removal is under way.  To be asked under a pin, so that none begins."""
+        await self.inbox.call(Idle())
+
     async def wait_cleaned(self, revision: int) -> None:
         """Until the compaction to `revision` has removed what it made unreadable."""
         await self.inbox.call(Cleaned(revision))
@@ -184,13 +193,10 @@ async def run_machine(
     with inbox:
         task_status.started(machine)
         while True:
-            if desk.compaction is None:
-                await inbox.wait()
-            else:
-                with trio.move_on_after(COMPACTION_PAUSE):
-                    await inbox.wait()
-            await desk.handle(inbox.drain())
             desk.compact()
+            with trio.move_on_after(COMPACTION_PAUSE if desk.compaction else float("inf")):
+                await inbox.wait()
+            await desk.handle(inbox.drain())
 
 
 class _Desk:
@@ -218,7 +224,8 @@ class _Desk:
         self._results: Results = []  # of the first span, as far as it is applied
         self._waiting: list[tuple[int, int, Reply[None]]] = []  # a heap by log index
         self._cleaned: list[Cleaned] = []
-        self.compaction: Compaction | None = Compaction(self._store) if self._due() else None
+        self._idle: list[Idle] = []
+        self.compaction: Compaction | None = None
 
     async def handle(self, messages: Sequence[object]) -> None:
         for message in messages:
@@ -244,6 +251,8 @@ class _Desk:
                         reply.answer(None)
                     else:
                         self._cleaned.append(message)
+                case Idle():
+                    self._idle.append(message)
 
     def apply(self, entries: list[Entry]) -> None:
         """One step: apply, then tell everybody.  Lessor and hub hear before the callers do."""
@@ -314,20 +323,25 @@ class _Desk:
         return is_due(self._store) and not self._pins.below(self._store.compact_revision)
 
     def compact(self) -> None:
-        if self.compaction is None:
-            if not self._due():
-                return
+        """One step of the removal under way, or the start of one that is due."""
+        if self.compaction is None and self._due():
             self.compaction = Compaction(self._store)
-        if not self.compaction.step(COMPACTED_KEYS):
-            self.compaction = Compaction(self._store) if self._due() else None
-            still = []
-            for call in self._cleaned:
-                if call.revision <= self._store.finished_compaction:
-                    call.reply.answer(None)
-                else:
-                    still.append(call)
-            self._cleaned = still
-        self._backend.changed()
+        if self.compaction is not None:
+            if not self.compaction.step(COMPACTED_KEYS):
+                self.compaction = None
+            self._backend.changed()
+        if self.compaction is None:
+            self._tell_cleaned()
+
+    def _tell_cleaned(self) -> None:
+        finished = self._store.finished_compaction
+        for call in self._cleaned:
+            if call.revision <= finished:
+                call.reply.answer(None)
+        self._cleaned = [call for call in self._cleaned if call.revision > finished]
+        for idle in self._idle:
+            idle.reply.answer(None)
+        self._idle.clear()
 
 
 class ForwardedProposals:

@@ -6,38 +6,45 @@ elsewhere is a whole response: protobuf messages concatenate.
 
 from __future__ import annotations
 
+from typing import Protocol
+
 from wire.varint import encode
 
 
+class HasTerm(Protocol):
+    term: int
+
+
 class HeaderWriter:
-    """Writes this member's response headers.
+    """Writes this member's response headers."""
 
-    `term` is kept up to date by whoever hears of elections; it changes rarely, so its bytes
-    are made once.
-    """
-
-    def __init__(self, cluster_id: int, member_id: int) -> None:
+    def __init__(self, cluster_id: int, member_id: int, status: HasTerm) -> None:
+        """`status.term` is the raft term; it changes rarely, so its bytes are kept."""
+        self.cluster_id = cluster_id
+        self.member_id = member_id
+        self._status = status
         self._ids = _field(1, cluster_id) + _field(2, member_id)
-        self._term = b""
-        self.term = 0
+        self._take_term()
 
-    @property
-    def term(self) -> int:
-        return self._term_number
-
-    @term.setter
-    def term(self, term: int) -> None:
-        self._term_number = term
-        self._term = _field(4, term)
-        # Revisions take at most 10 bytes and a tag, so the length is always one byte.
-        self._fixed = len(self._ids) + len(self._term)
+    def _take_term(self) -> None:
+        self._term = self._status.term
+        self._term_field = _field(4, self._term)
+        # Revisions take at most 11 bytes, so the whole is below 128 and its length one byte.
+        self._fixed = len(self._ids) + len(self._term_field)
 
     def write(self, revision: int) -> bytes:
         """Field 1 of a response, for a store at `revision` (0: the field is left out)."""
+        if self._status.term != self._term:
+            self._take_term()
         if revision <= 0:
-            return b"\x0a" + encode(self._fixed) + self._ids + self._term
-        middle = b"\x18" + encode(revision)
-        return b"\x0a" + encode(self._fixed + len(middle)) + self._ids + middle + self._term
+            return b"\x0a" + encode(self._fixed) + self._ids + self._term_field
+        revision_bytes = encode(revision)
+        return b"\x0a%b%b\x18%b%b" % (
+            encode(self._fixed + 1 + len(revision_bytes)),
+            self._ids,
+            revision_bytes,
+            self._term_field,
+        )
 
 
 def _field(number: int, value: int) -> bytes:

@@ -32,6 +32,7 @@ from actors.mvcc.ranges import SLICE_KEYS, RangeCursor
 from actors.mvcc.store import Store
 from actors.raft.actor import RaftStatus
 from trioetcd.api.header import HeaderWriter
+from trioetcd.api.parse import parse
 from trioetcd.api.proposals import Proposals
 from trioetcd.api.quota import Quota
 from trioetcd.api.reads import Reads
@@ -232,7 +233,7 @@ class KVService:
     # -- Compaction and streamed ranges, which are not hot
 
     async def compact(self, call: UnaryCall) -> bytes:
-        request = etcdserverpb.CompactionRequest.FromString(call.payload)
+        request = parse(etcdserverpb.CompactionRequest, call.payload)
         revision, body = await self._proposals.propose("compaction", call.payload)
         if request.physical:
             await self._reads.machine.wait_cleaned(request.revision)
@@ -241,7 +242,7 @@ class KVService:
     async def range_stream(self, stream: ServerStream) -> None:
         """A range in chunks, all of one revision; header, more and count come in the last."""
         message = await stream.receive()
-        request = _RangeRequest.FromString(message or b"")
+        request = parse(_RangeRequest, message or b"")
         check_range_stream(request)
         if not request.serializable:
             await self._reads.current()

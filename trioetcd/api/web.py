@@ -1,0 +1,96 @@
+"""Plain HTTP on the client port: what people and probes ask for.
+
+Source: etcd server/etcdserver/api/etcdhttp (version.go, health.go).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Awaitable, Callable
+from urllib.parse import parse_qs
+
+from actors.apply.alarms import Alarms
+from actors.cluster.membership import Membership
+from actors.kernel import Node
+from actors.raft.actor import RaftStatus
+from trioetcd.api.reads import Reads
+from wire.errors import EtcdError
+from wire.http import HTTPRequest, HTTPResponse, not_found
+from wire.pb import etcdserverpb
+from wire.version import ETCD_VERSION, STORAGE_VERSION
+
+_JSON = [(b"content-type", b"application/json")]
+_TEXT = [(b"content-type", b"text/plain; charset=utf-8")]
+
+
+class Web:
+    """Routes a request to the page that answers it."""
+
+    def __init__(
+        self,
+        tree: Node,
+        membership: Membership,
+        alarms: Alarms,
+        status: RaftStatus,
+        reads: Reads,
+    ) -> None:
+        self._tree = tree
+        self._membership = membership
+        self._alarms = alarms
+        self._status = status
+        self._reads = reads
+        self._pages: dict[str, Callable[[HTTPRequest], Awaitable[HTTPResponse]]] = {
+            "/version": self.version,
+            "/health": self.health,
+            "/debug/actors": self.actors,
+        }
+
+    async def handle(self, request: HTTPRequest) -> HTTPResponse:
+        page = self._pages.get(request.path)
+        if page is None:
+            return await not_found(request)
+        if request.method not in ("GET", "HEAD"):
+            return HTTPResponse(405, b"Method Not Allowed\n", [(b"allow", b"GET"), *_TEXT])
+        return await page(request)
+
+    async def version(self, request: HTTPRequest) -> HTTPResponse:
+        shown = {
+            "etcdserver": ETCD_VERSION,
+            "etcdcluster": self._membership.version or "not_decided",
+            "storage": STORAGE_VERSION,
+        }
+        return HTTPResponse(200, json.dumps(shown, separators=(",", ":")).encode(), list(_JSON))
+
+    async def health(self, request: HTTPRequest) -> HTTPResponse:
+        """Whether this member can do its work; the reason if it cannot."""
+        query = parse_qs(request.query)
+        serializable = query.get("serializable") == ["true"]
+        reason = await self._complaint(set(query.get("exclude", ())), serializable)
+        shown = {"health": "false" if reason else "true", "reason": reason}
+        body = json.dumps(shown, separators=(",", ":")).encode()
+        if reason:
+            return HTTPResponse(503, body + b"\n", list(_JSON))
+        return HTTPResponse(200, body, list(_JSON))
+
+    async def _complaint(self, excluded: set[str], serializable: bool) -> str:
+        for row in self._alarms.get():
+            alarm = etcdserverpb.AlarmMember.FromString(row)
+            kind = etcdserverpb.AlarmType.Name(alarm.alarm)
+            if kind not in excluded:
+                return f"ALARM {kind}"
+        if serializable:
+            return ""
+        if not self._status.leader:
+            return "RAFT NO LEADER"
+        try:
+            await self._reads.current()
+        except EtcdError as refusal:
+            return f"RANGE ERROR:{refusal}"
+        return ""
+
+    async def actors(self, request: HTTPRequest) -> HTTPResponse:
+        """The live tree: JSON, or text for those who ask for that."""
+        if b"text/plain" in (request.header(b"accept") or b""):
+            return HTTPResponse(200, self._tree.as_text().encode() + b"\n", list(_TEXT))
+        body = json.dumps(self._tree.as_dict(), indent=2).encode()
+        return HTTPResponse(200, body + b"\n", list(_JSON))

@@ -1,0 +1,1 @@
+"""One member: its storage, its tree of actors, its services."""

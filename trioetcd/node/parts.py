@@ -1,0 +1,202 @@
+"""Everything a member is made of, put together; nothing runs yet.
+
+The only place where parts learn of each other.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import trio
+
+from actors.apply.alarms import BUCKET as ALARM
+from actors.apply.alarms import Alarms
+from actors.apply.applier import Applier
+from actors.backend.actor import BackendActor
+from actors.backend.buckets import CLUSTER, LEASE, MEMBERS, MEMBERS_REMOVED
+from actors.cluster.membership import VERSION_KEY, Membership
+from actors.kernel import Worker
+from actors.lease.actor import Lessor
+from actors.lease.ids import IDs
+from actors.lease.table import LeaseChanges, LeaseTable, min_ttl
+from actors.mvcc.actor import Machine, Progress
+from actors.mvcc.store import Store
+from actors.raft.actor import Duty, RaftActor
+from actors.raft.config import Config
+from actors.raft.raft import Raft
+from actors.snapshot.actor import Snapshotter
+from actors.wal.actor import Wal
+from actors.wal.disk import Disk
+from trioetcd.api.header import HeaderWriter
+from trioetcd.api.kv import KVService
+from trioetcd.api.proposals import Proposals
+from trioetcd.api.quota import Quota
+from trioetcd.api.reads import Reads
+from trioetcd.node.recovery import Storage
+from trioetcd.node.settings import NodeSettings
+from wire.grpc.service import Registry
+
+CHECKPOINT_SECONDS = 300.0  # between checkpoints of leases; etcd's
+
+
+@dataclass(frozen=True)
+class Seams:
+    """The five doors to the outside, all passed in: disk, threads, chance and the wall clock
+    here; Trio's clock is time, and the network is given to listeners and links."""
+
+    disk: Disk
+    wal_worker: Worker  # one thread
+    backend_worker: Worker  # one thread, another
+    rng: random.Random
+    unix_seconds: Callable[[], float]
+
+
+class Times:
+    """Seconds that something took, each time: a histogram's raw material, kept as plain lists
+    until metrics are scraped."""
+
+    KEPT = 10_000  # beyond it the oldest half is folded into the sums
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.total = 0.0
+        self.recent: list[float] = []
+
+    def note(self, seconds: float) -> None:
+        self.count += 1
+        self.total += seconds
+        self.recent.append(seconds)
+        if len(self.recent) > self.KEPT:
+            del self.recent[: self.KEPT // 2]
+
+
+class CommitTimes(Times):
+    """After each commit the quota looks at the backend's size anew."""
+
+    def __init__(self, quota: Quota) -> None:
+        super().__init__()
+        self._quota = quota
+
+    def note(self, seconds: float) -> None:
+        super().note(seconds)
+        self._quota.refresh()
+
+
+class Fanout:
+    """Tells everybody who follows the state machine how far it is."""
+
+    def __init__(self, raft: RaftActor, snapshotter: Snapshotter, lessor: Lessor) -> None:
+        self._raft = raft
+        self._snapshotter = snapshotter
+        self._lessor = lessor
+        self.revision_reached: Callable[[int], None] = lambda revision: None  # the watch hub's
+
+    def applied(self, reached: Progress) -> None:
+        self._raft.applied(reached.index, reached.changes)
+        self._snapshotter.reached(reached.index, reached.term, reached.conf_state)
+        self.revision_reached(reached.revision)
+
+    def leases_changed(self, changes: LeaseChanges) -> None:
+        self._lessor.changed(changes)
+
+
+class Parts:
+    """See the top of the module."""
+
+    def __init__(self, settings: NodeSettings, storage: Storage, seams: Seams) -> None:
+        now = trio.current_time()
+        self.settings = settings
+        self.member_id = storage.member_id
+        self.cluster_id = storage.cluster_id
+        self.disk = seams.disk
+        self.wal_worker = seams.wal_worker
+        self.backend_worker = seams.backend_worker
+        self.snapshot_directory = storage.snapshot_directory
+        self.conf_state = storage.conf_state
+        self.rows = storage.backend
+        self.log = storage.log
+        self.ids = IDs(storage.member_id, int(seams.unix_seconds() * 1000))
+
+        self._build_state(settings)
+        self.core = Raft.restore(
+            Config(
+                node_id=storage.member_id,
+                election_timeout=settings.election_timeout,
+                heartbeat_interval=settings.heartbeat_interval,
+                pre_vote=settings.pre_vote,
+            ),
+            seams.rng,
+            now,
+            hard_state=storage.hard_state,
+            snapshot=storage.snapshot,
+            entries=storage.entries,
+            applied=self.rows.applied_index,
+            conf_state=storage.conf_state,
+        )
+        self._build_actors(storage)
+        self._build_services(settings)
+
+    def _build_state(self, settings: NodeSettings) -> None:
+        """The replicated state, restored from the backend."""
+        rows = self.rows
+        ticks = round(settings.election_timeout / settings.heartbeat_interval)
+        shortest = min_ttl(ticks, round(settings.heartbeat_interval * 1000))
+        self.leases = LeaseTable(rows, min_ttl=shortest)
+        self.leases.restore(value for _, value in rows.scan(LEASE))
+        self.alarms = Alarms(rows, (key for key, _ in rows.scan(ALARM)))
+        self.membership = Membership(rows, self.cluster_id, settings.max_learners)
+        self.membership.restore(
+            (value for _, value in rows.scan(MEMBERS)),
+            (key for key, _ in rows.scan(MEMBERS_REMOVED)),
+            rows.get(CLUSTER, VERSION_KEY),
+        )
+        self.store = Store(rows, self.leases)
+        self.store.restore()
+        self.applier = Applier(self.store, self.leases, self.alarms, self.membership)
+
+    def _build_actors(self, storage: Storage) -> None:
+        """Handles; what runs behind them is started by the tree."""
+        settings = self.settings
+        self.wal = Wal()
+        self.backend = BackendActor(self.rows, settings.batch_rows)
+        self.machine = Machine(self.applier)
+        self.raft = RaftActor(self.member_id)
+        self.lessor = Lessor()
+        self.snapshotter = Snapshotter(storage.snapshot.index)
+        self.fanout = Fanout(self.raft, self.snapshotter, self.lessor)
+        self.duties: list[Duty] = [self._let_leases_run_out]
+        self.checkpoint_interval = CHECKPOINT_SECONDS if settings.lease_checkpoints else None
+
+    def _build_services(self, settings: NodeSettings) -> None:
+        self.headers = HeaderWriter(self.cluster_id, self.member_id, self.raft.status)
+        self.quota = Quota(settings.quota_bytes, self.rows.engine.size)
+        self.commit_times = CommitTimes(self.quota)
+        self.fsync_times = Times()
+        self.proposals = Proposals(
+            self.raft,
+            self.ids.next,
+            request_timeout=settings.request_timeout,
+            max_request_bytes=settings.max_request_bytes,
+        )
+        self.reads = Reads(self.raft, self.machine, settings.request_timeout)
+        self.kv = KVService(
+            self.store,
+            self.proposals,
+            self.reads,
+            self.headers,
+            self.raft.status,
+            self.quota,
+            max_txn_ops=settings.max_txn_ops,
+        )
+        self.registry = Registry()
+        self.kv.register(self.registry)
+
+    async def _let_leases_run_out(self, term: int) -> None:
+        """A leader's duty: while it leads, its lessor is the one that counts."""
+        self.lessor.lead(term)
+        try:
+            await trio.sleep_forever()
+        finally:
+            self.lessor.follow()

@@ -1,0 +1,52 @@
+"""What a node must be told.  The command line makes one of these; so may any program."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from actors.mvcc.checks import DEFAULT_MAX_TXN_OPS
+from actors.snapshot.actor import Retention
+from trioetcd.api.proposals import DEFAULT_MAX_REQUEST_BYTES
+
+DEFAULT_TOKEN = "etcd-cluster"
+
+
+@dataclass(frozen=True, kw_only=True)
+class NodeSettings:
+    """One member's settings, with etcd's defaults.  Times in seconds."""
+
+    name: str = "default"
+    data_dir: Path | None = None  # None: everything in memory
+    wal_dir: Path | None = None  # apart from the rest, if given
+
+    # Who the members are at the beginning; ignored once there is data.
+    peer_urls: tuple[str, ...] = ("http://localhost:2380",)  # of this member, as advertised
+    client_urls: tuple[str, ...] = ("http://localhost:2379",)
+    initial_cluster: dict[str, tuple[str, ...]] = field(default_factory=dict)  # empty: itself
+    cluster_token: str = DEFAULT_TOKEN
+
+    heartbeat_interval: float = 0.1
+    election_timeout: float = 1.0
+    pre_vote: bool = True
+
+    fsync: bool = True
+    batch_interval: float = 0.1  # between backend commits
+    batch_rows: int = 10_000
+    quota_bytes: int = 0  # 0: etcd's default; negative: none
+    retention: Retention = field(default_factory=Retention)
+
+    max_request_bytes: int = DEFAULT_MAX_REQUEST_BYTES
+    max_txn_ops: int = DEFAULT_MAX_TXN_OPS
+    max_learners: int = 1
+    lease_checkpoints: bool = False
+    watch_progress_interval: float = 600.0
+
+    @property
+    def request_timeout(self) -> float:
+        """How long a write may take: five seconds and two elections, as in etcd."""
+        return 5.0 + 2 * self.election_timeout
+
+    @property
+    def bootstrap_cluster(self) -> dict[str, tuple[str, ...]]:
+        return self.initial_cluster or {self.name: self.peer_urls}

@@ -1,0 +1,120 @@
+"""The supervision tree of a member, on one page.
+
+    member                    nothing restarts here: what escapes ends the member
+    ├─ durable                one_for_all, no restarts: the disk, and what was promised
+    │  ├─ wal  backend  mvcc  raft
+    ├─ derived                one_for_one, 5 in 60 s: rebuilt from the store
+    │  ├─ lessor  reads  long-reads  snapshotter
+    └─ edge                   one_for_one, no restarts: what clients talk to
+       └─ proposals
+
+Children start top to bottom and stop bottom to top.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+
+from actors.backend.actor import run_backend
+from actors.kernel import Child, Node, Strategy, Supervisor
+from actors.lease.actor import run_lessor
+from actors.mvcc.actor import run_machine
+from actors.raft.actor import NoPeers, run_raft
+from actors.snapshot.actor import run_snapshotter
+from actors.wal.actor import run_wal
+from trioetcd.api.reads import run_long_reads, run_reads
+from trioetcd.node.parts import Parts
+
+DERIVED_BURST, DERIVED_PERIOD = 5, 60.0  # restarts, seconds
+COMMIT_GRACE = 30.0  # seconds for the backend's last commit
+
+
+def build_tree(
+    parts: Parts, root: Node, on_failure: Callable[[str, BaseException], None]
+) -> Supervisor:
+    """The member's root supervisor; its live picture grows under `root`."""
+
+    def supervisor(name: str, children: list[Child], burst: int, strategy: Strategy) -> Child:
+        node = Node(name)
+        group = Supervisor(
+            node,
+            children,
+            strategy=strategy,
+            burst=burst,
+            period=DERIVED_PERIOD,
+            on_failure=on_failure,
+        )
+        return Child(name, group.run, node_of=node)
+
+    return Supervisor(
+        root,
+        [
+            supervisor("durable", durable(parts), 0, Strategy.ONE_FOR_ALL),
+            supervisor("derived", derived(parts), DERIVED_BURST, Strategy.ONE_FOR_ONE),
+            supervisor("edge", edge(parts), 0, Strategy.ONE_FOR_ONE),
+        ],
+        strategy=Strategy.ONE_FOR_ALL,
+        burst=0,
+        period=DERIVED_PERIOD,
+        on_failure=on_failure,
+    )
+
+
+def durable(parts: Parts) -> list[Child]:
+    wal = partial(
+        run_wal, parts.wal, parts.log, parts.wal_worker, parts.raft.persisted, parts.fsync_times
+    )
+    backend = partial(
+        run_backend,
+        parts.backend,
+        parts.backend_worker,
+        batch_interval=parts.settings.batch_interval,
+        times=parts.commit_times,
+    )
+    machine = partial(
+        run_machine, parts.machine, parts.membership, parts.conf_state, parts.backend, parts.fanout
+    )
+    raft = partial(
+        run_raft, parts.raft, parts.core, parts.wal, parts.machine, NoPeers(), parts.duties
+    )
+    return [
+        Child("wal", wal, inbox=parts.wal.inbox),
+        Child("backend", backend, inbox=parts.backend.inbox, grace=COMMIT_GRACE),
+        Child("mvcc", machine, inbox=parts.machine.inbox),
+        Child("raft", raft, inbox=parts.raft.inbox),
+    ]
+
+
+def derived(parts: Parts) -> list[Child]:
+    settings = parts.settings
+    lessor = partial(
+        run_lessor,
+        parts.lessor,
+        parts.leases,
+        parts.proposals.propose_entry,
+        parts.ids.next,
+        election_timeout=settings.election_timeout,
+        checkpoint_interval=parts.checkpoint_interval,
+    )
+    snapshotter = partial(
+        run_snapshotter,
+        parts.snapshotter,
+        parts.disk,
+        parts.snapshot_directory,
+        parts.wal,
+        parts.backend,
+        parts.wal_worker,
+        parts.raft.compact,
+        settings.retention,
+    )
+    return [
+        Child("lessor", lessor, inbox=parts.lessor.inbox),
+        Child("reads", partial(run_reads, parts.reads), inbox=parts.reads.inbox),
+        Child("long-reads", partial(run_long_reads, parts.reads), inbox=parts.reads.long_inbox),
+        Child("snapshotter", snapshotter, inbox=parts.snapshotter.inbox),
+    ]
+
+
+def edge(parts: Parts) -> list[Child]:
+    return [Child("proposals", parts.kv.run)]
