@@ -94,15 +94,12 @@ class Configuration:
             return self._left_joint()
         if self.joint:
             raise ConfChangeRefused("the configuration is joint: it must be left first")
-        changed = self._with(change.changes)
-        if change.enters_joint:
-            if not self.voters:
-                raise ConfChangeRefused("a configuration without voters cannot become joint")
-            joint = replace(self, outgoing=self.voters)._with(change.changes)
-            return replace(joint, auto_leave=change.auto_leave)
-        if len(self.voters ^ changed.voters) > 1:
-            raise ConfChangeRefused("more than one voter changes without a joint configuration")
-        return changed
+        if not change.enters_joint:
+            return self._with(change.changes)  # one change: at most one voter
+        if not self.voters:
+            raise ConfChangeRefused("a configuration without voters cannot become joint")
+        joint = replace(self, outgoing=self.voters)._with(change.changes)
+        return replace(joint, auto_leave=change.auto_leave)
 
     def _left_joint(self) -> Configuration:
         if not self.joint:

@@ -801,6 +801,30 @@ def test_joint_consensus_needs_both_majorities():
     assert cluster[1].log.committed == cluster[1].log.last_index
 
 
+@pytest.mark.parametrize(
+    ("alive", "elected"),
+    [({1, 2, 3}, False), ({4, 5, 6}, False), ({1, 4, 5, 6}, False), ({1, 2, 4, 5}, True)],
+)
+def test_a_joint_configuration_elects_only_with_both_majorities(alive: set[int], elected: bool):
+    """§4.3: for elections as well as for commitment."""
+    cluster = Cluster(3, spares=[4, 5, 6])
+    cluster.elect(1)
+    change = ConfChangeV2(
+        tuple(ConfChangeSingle(ConfChangeType.REMOVE_NODE, node) for node in (1, 2, 3))
+        + tuple(ConfChangeSingle(ConfChangeType.ADD_NODE, node) for node in (4, 5, 6)),
+        ConfChangeTransition.JOINT_EXPLICIT,
+    )
+    cluster.propose_conf_change(1, change)
+    cluster.run(0.5)
+    assert all(cluster[node].configuration.joint for node in range(1, 7))
+    for node in range(1, 7):
+        cluster.crash(node)
+    for node in alive:
+        cluster.restart(node)
+    cluster.run(10 * T)
+    assert bool(cluster.leader) is elected
+
+
 def test_a_joint_configuration_is_left_by_itself_or_when_asked():
     """§4.3: once C-old,new is committed, the leader may create C-new."""
     implicit = Cluster(3, spares=[4])
