@@ -242,26 +242,30 @@ class Leader:
             self._reads.open(self._raft.log.committed)
             self._send_heartbeats()
             self._answer_reads()
+        last_index, commit = self._raft.log.last_index, self._raft.log.settled
         for peer, progress in self._peers:
-            while progress.may_send and self._send_append(peer, progress):
-                pass
+            while progress.may_send and progress.lacks(last_index, commit):
+                if not self._send_append(peer, progress):
+                    break
 
     def _send_append(self, peer: NodeID, progress: Progress) -> bool:
-        """Whether something was sent, so that there may be more."""
+        """Send one message of what it lacks; False if it may have no more for now."""
         raft, log, config = self._raft, self._raft.log, self._raft.config
-        before = progress.next - 1
+        before, commit = progress.next - 1, log.settled
         log_term = log.term(before)
         if log_term is None:
             self._send_snapshot(peer, progress)
             return False
         entries: list[Entry] = []
-        probing = progress.state is ProgressState.PROBE
-        if probing or not progress.inflights.full:
+        size_bytes = 0
+        if progress.inflights.full:
+            # Of a full window only the commit index is told, or that something may be lost.
+            if not (progress.wants_append or progress.sent_commit < min(commit, before)):
+                return False
+        elif progress.next <= log.last_index:
             limits = config.max_message_bytes, config.max_message_entries
             entries = log.slice(progress.next, log.last_index, *limits)
-        owes_commit = min(log.settled, before) > progress.sent_commit
-        if not (entries or probing or owes_commit or progress.wants_append):
-            return False
+            size_bytes = log.size_bytes(before, before + len(entries))
         raft.send(
             Message(
                 MessageType.APPEND,
@@ -269,12 +273,11 @@ class Leader:
                 term=raft.term,
                 index=before,
                 log_term=log_term,
-                commit=log.settled,
+                commit=commit,
                 entries=entries,
             )
         )
-        size_bytes = log.size_bytes(before, before + len(entries))
-        progress.sent(len(entries), size_bytes, log.settled)
+        progress.sent(len(entries), size_bytes, commit)
         return True
 
     def _send_snapshot(self, peer: NodeID, progress: Progress) -> None:

@@ -80,6 +80,15 @@ class Progress:
     def may_send(self) -> bool:
         return self.state is not ProgressState.SNAPSHOT and not self.paused
 
+    def lacks(self, last_index: int, commit: int) -> bool:
+        """Whether there is anything to tell it: entries, a commit index, or a probe."""
+        return (
+            self.next <= last_index
+            or self.wants_append
+            or self.state is ProgressState.PROBE
+            or (self.sent_commit < commit and self.sent_commit < self.next - 1)
+        )
+
     def sent(self, count: int, size_bytes: int, commit: int) -> None:
         """An append with `count` entries and this commit index is on its way."""
         self.wants_append = False

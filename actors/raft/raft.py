@@ -213,13 +213,12 @@ class Raft:
         self._snapshot = None
         self._outbox += free
         committed = self.log.begin_apply(self.config.max_apply_bytes)
-        soft = self.soft_state
-        if soft == self._published:
+        if self._published == (self.term, self.leader, role.role):
             if not (write or committed or self._outbox or self._read_states):
                 return None
             news = None
         else:
-            news = self._published = soft
+            news = self._published = self.soft_state
         messages, self._outbox = self._outbox, []
         reads, self._read_states = self._read_states, []
         return Ready(write, messages, committed, reads, news)
