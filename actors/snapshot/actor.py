@@ -85,4 +85,4 @@ async def run_snapshotter(
             snapshotter.last_index = reached.index
             compact(max(0, reached.index - retention.catchup_entries))
             await wal.release(reached.index, retention.max_wals)
-            await worker.run(files.purge, disk, directory, retention.max_snapshots)
+            await worker.run(files.purge, disk, directory, reached.index, retention.max_snapshots)

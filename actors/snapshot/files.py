@@ -14,12 +14,13 @@ from collections.abc import Iterable
 import google_crc32c
 from google.protobuf.message import DecodeError
 
-from actors.raft.types import ConfState, Snapshot, SnapshotMetadata
+from actors.raft.types import ConfChangeMalformed, ConfState, Snapshot, SnapshotMetadata
 from actors.wal.disk import Disk
 from actors.wal.records import SnapshotRecord, conf_state_message
 from wire.pb import raftpb, snappb
 
 _NAME = re.compile(r"[0-9a-f]{16}-([0-9a-f]{16})\.snap")
+_SCRATCH = ".tmp"
 _MAX_BYTES = 64 << 20  # of one file; etcd's, with a v2 store inside, are far smaller
 
 
@@ -32,20 +33,26 @@ def name_of(metadata: SnapshotMetadata) -> str:
 
 
 def save(disk: Disk, directory: str, snapshot: Snapshot) -> None:
-    """Write a file whole or not at all; durable when this returns."""
+    """Write a file whole or not at all; durable when this returns.  May block."""
+    path = f"{directory}/{name_of(snapshot.metadata)}"
+    file = disk.create(path + _SCRATCH, 0)
+    try:
+        file.write(marshal(snapshot))
+        file.datasync()
+    finally:
+        file.close()
+    disk.rename(path + _SCRATCH, path)
+    disk.sync_directory(directory)
+
+
+def marshal(snapshot: Snapshot) -> bytes:
+    """A file's content."""
     index, term, conf_state = snapshot.metadata
     metadata = raftpb.SnapshotMetadata(
         conf_state=conf_state_message(conf_state), index=index, term=term
     )
     data = raftpb.Snapshot(data=snapshot.data, metadata=metadata).SerializeToString()
-    framed = snappb.snapshot(crc=google_crc32c.value(data), data=data).SerializeToString()
-    path = f"{directory}/{name_of(snapshot.metadata)}"
-    file = disk.create(path + ".tmp", 0)
-    file.write(framed)
-    file.datasync()
-    file.close()
-    disk.rename(path + ".tmp", path)
-    disk.sync_directory(directory)
+    return snappb.snapshot(crc=google_crc32c.value(data), data=data).SerializeToString()
 
 
 def read(disk: Disk, path: str) -> Snapshot:
@@ -57,20 +64,26 @@ def read(disk: Disk, path: str) -> Snapshot:
         file.close()
     try:
         frame = snappb.snapshot.FromString(framed)
-        if not framed or google_crc32c.value(frame.data) != frame.crc:
+        if not frame.data or google_crc32c.value(frame.data) != frame.crc:
             raise SnapshotBroken(f"{path}: crc mismatch")
         parsed = raftpb.Snapshot.FromString(frame.data)
-    except DecodeError as error:
+        conf_state = ConfState.unmarshal(parsed.metadata.conf_state.SerializeToString())
+    except (DecodeError, ConfChangeMalformed) as error:
         raise SnapshotBroken(f"{path}: {error}") from error
-    metadata = parsed.metadata
-    conf_state = ConfState.unmarshal(metadata.conf_state.SerializeToString())
-    return Snapshot(SnapshotMetadata(metadata.index, metadata.term, conf_state), parsed.data)
+    metadata = SnapshotMetadata(parsed.metadata.index, parsed.metadata.term, conf_state)
+    return Snapshot(metadata, parsed.data)
 
 
 def load_newest(disk: Disk, directory: str, vouched: Iterable[SnapshotRecord]) -> Snapshot | None:
-    """The newest whole snapshot that the log knows of; broken files are set aside by name."""
+    """The newest whole snapshot that the log knows of.
+
+    On the way broken files are renamed to `.broken`, and half written ones removed.
+    """
+    for name in disk.list(directory):
+        if name.endswith(".snap" + _SCRATCH):
+            disk.unlink(f"{directory}/{name}")
     known = {(record.index, record.term) for record in vouched}
-    for name in sorted(_names(disk, directory), reverse=True, key=_index_of):
+    for name in reversed(_names(disk, directory)):
         path = f"{directory}/{name}"
         try:
             snapshot = read(disk, path)
@@ -82,9 +95,13 @@ def load_newest(disk: Disk, directory: str, vouched: Iterable[SnapshotRecord]) -
     return None
 
 
-def purge(disk: Disk, directory: str, keep: int) -> list[str]:
-    """Remove all but the newest `keep` (0: keep all); returns the names removed."""
-    names = sorted(_names(disk, directory), key=_index_of)
+def purge(disk: Disk, directory: str, index: int, keep: int) -> list[str]:
+    """Remove all but the newest `keep` (0: keep all) of those up to `index`; returns their names.
+
+    `index` is that of a snapshot that counts.  Later ones may not: a leader's whose installation
+    was cut short must not push out the one that is needed.
+    """
+    names = [name for name in _names(disk, directory) if _index_of(name) <= index]
     removed = names[:-keep] if keep else []
     for name in removed:
         disk.unlink(f"{directory}/{name}")
@@ -92,7 +109,9 @@ def purge(disk: Disk, directory: str, keep: int) -> list[str]:
 
 
 def _names(disk: Disk, directory: str) -> list[str]:
-    return [name for name in disk.list(directory) if _NAME.fullmatch(name)]
+    """Oldest first."""
+    names = [name for name in disk.list(directory) if _NAME.fullmatch(name)]
+    return sorted(names, key=_index_of)
 
 
 def _index_of(name: str) -> int:

@@ -22,8 +22,10 @@ import trio
 
 from actors.kernel import Call, Inbox, Notice, Worker
 from actors.raft.ready import Write
+from actors.raft.types import Snapshot
 from actors.wal.records import SnapshotRecord
 from actors.wal.writer import LogWriter
+from wire.invariant import InvariantBroken
 
 INBOX_CALLS = 16
 INLINE_SECONDS = 0.0005  # a heartbeat is two hundred times as long
@@ -38,7 +40,8 @@ class WriteLog(Notice):
     writes: list[Write]
 
     def merge(self, older: WriteLog) -> WriteLog:
-        return WriteLog(older.writes + self.writes)
+        older.writes.extend(self.writes)
+        return older
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +60,7 @@ class Release(Call[list[str]]):
 
 
 class SyncTimes(Protocol):
-    """Hears how many seconds each fdatasync took."""
+    """Hears how many seconds each fdatasync took; `metrics.Durations` is one."""
 
     def note(self, seconds: float) -> None: ...
 
@@ -73,6 +76,7 @@ class Wal:
         self.inbox.notify(WriteLog([write]))
 
     async def save_snapshot_record(self, record: SnapshotRecord) -> None:
+        """For a snapshot whose file is saved and whose index is committed."""
         await self.inbox.call(SaveSnapshotRecord(record))
 
     async def release(self, index: int, keep: int) -> list[str]:
@@ -87,16 +91,22 @@ async def run_wal(
     persisted: Callable[[int], None],
     times: SyncTimes,
     *,
+    save_snapshot: Callable[[Snapshot], None] | None = None,
     task_status: trio.TaskStatus[Wal] = trio.TASK_STATUS_IGNORED,
 ) -> None:
-    """`persisted(receipt)` must not block."""
-    syncing = _Syncing(writer, worker, times)
+    """`persisted(receipt)` must not block.  Closes the writer.
+
+    `save_snapshot` saves the file of a snapshot that raft wants written (a leader's), on the
+    worker; a member that is alone is never sent one.
+    """
+    log = _Log(writer, worker, times, save_snapshot)
     with wal.inbox:
         task_status.started(wal)
         try:
             while True:
                 await wal.inbox.wait()
-                await _commit_group(wal.inbox.drain(), writer, syncing, persisted)
+                with trio.CancelScope(shield=True):  # what is begun is written to the end
+                    await _commit_group(wal.inbox.drain(), log, persisted)
         except trio.Cancelled:
             writer.write()  # a commit index may be left over; nobody waits for it
             raise
@@ -104,61 +114,63 @@ async def run_wal(
             writer.close()
 
 
-async def _commit_group(
-    messages: list[Any], writer: LogWriter, syncing: _Syncing, persisted: Callable[[int], None]
-) -> None:
-    """One write and at most one fdatasync for everything that waits.
-
-    Not cancellable: what is being written is written to the end.
-    """
+async def _commit_group(messages: list[Any], log: _Log, persisted: Callable[[int], None]) -> None:
+    """One write and at most one fdatasync for everything that waits."""
     receipt = None
     calls: list[Call[Any]] = []
     for message in messages:
         match message:
             case WriteLog(writes=writes):
                 for write in writes:
-                    _append(write, writer)
+                    await log.append(write)
                     receipt = write.receipt if write.receipt is not None else receipt
             case SaveSnapshotRecord(record=record):
-                writer.append((), snapshot=record)
+                log.writer.append((), snapshot=record)
                 calls.append(message)
             case Release():
                 calls.append(message)
     if receipt is None and not calls:
         return  # only the commit index moved: that goes out with the next write
-    with trio.CancelScope(shield=True):
-        writer.write()
-        await syncing.sync()
-        if receipt is not None:
-            persisted(receipt)
-        if writer.is_full:
-            await syncing.cut()
-        for call in calls:
-            if isinstance(call, Release):
-                call.reply.answer(writer.release(call.index, call.keep))
-            else:
-                call.reply.answer(None)
+    await log.write_and_sync()
+    if receipt is not None:
+        persisted(receipt)
+    await log.cut_if_full()
+    for call in calls:
+        if isinstance(call, Release):
+            call.reply.answer(await log.release(call.index, call.keep))
+        else:
+            call.reply.answer(None)
 
 
-def _append(write: Write, writer: LogWriter) -> None:
-    snapshot = None
-    if write.snapshot is not None:
-        index, term, conf_state = write.snapshot.metadata
-        snapshot = SnapshotRecord(index, term, conf_state)
-    writer.append(write.entries, write.hard_state, snapshot)
+class _Log:
+    """The writer, and where its work runs; see the top of the module."""
 
-
-class _Syncing:
-    """Where the fdatasync runs; see the top of the module."""
-
-    def __init__(self, writer: LogWriter, worker: Worker, times: SyncTimes) -> None:
-        self._writer = writer
+    def __init__(
+        self,
+        writer: LogWriter,
+        worker: Worker,
+        times: SyncTimes,
+        save_snapshot: Callable[[Snapshot], None] | None,
+    ) -> None:
+        self.writer = writer
         self._worker = worker
         self._times = times
+        self._save_snapshot = save_snapshot
         self._clock = trio.lowlevel.current_clock()  # may be read on the worker too
         self._average = FIRST_GUESS
 
-    async def sync(self) -> None:
+    async def append(self, write: Write) -> None:
+        snapshot, record = write.snapshot, None
+        if snapshot is not None:
+            # The file first: the record promises that it is there.
+            if self._save_snapshot is None:
+                raise InvariantBroken("a snapshot and nowhere to save it", {"snapshot": snapshot})
+            await self._worker.run(self._save_snapshot, snapshot)
+            record = SnapshotRecord(*snapshot.metadata)
+        self.writer.append(write.entries, write.hard_state, record)
+
+    async def write_and_sync(self) -> None:
+        self.writer.write()
         inline = self._average < INLINE_SECONDS
         seconds = self._timed_sync() if inline else await self._worker.run(self._timed_sync)
         self._average += SMOOTHING * (seconds - self._average)
@@ -167,8 +179,13 @@ class _Syncing:
     def _timed_sync(self) -> float:
         """Its own time, without the way to the worker and back."""
         began = self._clock.current_time()
-        self._writer.sync()
+        self.writer.sync()
         return self._clock.current_time() - began
 
-    async def cut(self) -> None:
-        await self._worker.run(self._writer.cut)
+    async def cut_if_full(self) -> None:
+        if self.writer.is_full:
+            await self._worker.run(self.writer.cut)
+
+    async def release(self, index: int, keep: int) -> list[str]:
+        """On the worker: removing 64 MiB may take a file system a while."""
+        return await self._worker.run(self.writer.release, index, keep)

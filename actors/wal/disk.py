@@ -1,7 +1,9 @@
 """The disk seam: what the log and the snapshot files ask of a file system.
 
 `RealDisk` is the operating system's.  The simulator has another, which forgets at a crash what
-was not synced.  Paths are plain strings; errors are OSError.
+was not synced.  Paths are plain strings; errors are OSError, of which `DiskFull` has a name of
+its own.
+Source: etcd client/pkg/fileutil (fileutil.go, preallocate_unix.go, lock_flock.go).
 """
 
 from __future__ import annotations
@@ -9,17 +11,33 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
-from pathlib import Path
+import os.path
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Protocol
 
 
 class DataDirLocked(Exception):
     """Another process uses the data directory."""
 
+    def __init__(self, directory: str) -> None:
+        super().__init__(f"another process is using {directory!r} and holds the file lock")
+
+
+class DiskFull(OSError):
+    """There is no room, or no more of the user's: what was to be written is not."""
+
+    def __init__(self, path: str) -> None:
+        super().__init__(errno.ENOSPC, "no space left on device", path)
+
 
 class WritableFile(Protocol):
     def write(self, data: bytes) -> None:
-        """Append `data` where the last write ended, all of it."""
+        """Append `data` where the last write ended, all of it.
+
+        Raises:
+            DiskFull: some of it may have been written.
+        """
         ...
 
     def datasync(self) -> None:
@@ -27,7 +45,7 @@ class WritableFile(Protocol):
         ...
 
     def truncate(self, size: int) -> None:
-        """Cut the file, or fill it with zeros, to `size` bytes."""
+        """Cut the file, or fill it with zeros, to `size` bytes; durable when this returns."""
         ...
 
     def close(self) -> None: ...
@@ -45,7 +63,10 @@ class ReadableFile(Protocol):
 
 class Disk(Protocol):
     def mkdir(self, path: str) -> None:
-        """Create a directory, parents too, for this user only; one that exists is fine."""
+        """Create a directory and its parents, for this user only; durable when this returns.
+
+        One that exists is fine.
+        """
         ...
 
     def list(self, path: str) -> list[str]:
@@ -53,7 +74,10 @@ class Disk(Protocol):
         ...
 
     def create(self, path: str, preallocate: int) -> WritableFile:
-        """A new file of `preallocate` zero bytes, written from its beginning."""
+        """A new file of `preallocate` zero bytes, written from its beginning.
+
+        Replaces one that exists.  Raises DiskFull.
+        """
         ...
 
     def append(self, path: str, offset: int) -> WritableFile:
@@ -71,7 +95,7 @@ class Disk(Protocol):
         ...
 
     def lock(self, path: str) -> Lock:
-        """Take a lock file for this process.  Raises DataDirLocked."""
+        """Take a lock file, until it is released or the process ends.  Raises DataDirLocked."""
         ...
 
 
@@ -87,7 +111,12 @@ class RealDisk:
         self._fsync = fsync
 
     def mkdir(self, path: str) -> None:
-        os.makedirs(path, mode=0o700, exist_ok=True)
+        if os.path.isdir(path):
+            return
+        parent = os.path.dirname(path) or "."
+        self.mkdir(parent)
+        os.mkdir(path, mode=0o700)
+        self.sync_directory(parent)
 
     def list(self, path: str) -> list[str]:
         try:
@@ -96,14 +125,19 @@ class RealDisk:
             return []
 
     def create(self, path: str, preallocate: int) -> RealFile:
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-        file = RealFile(descriptor, 0, self._fsync)
+        with _full_disks_named(path):
+            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+        file = RealFile(path, descriptor, 0, self._fsync)
         if preallocate:
-            file.truncate(preallocate)
+            try:
+                file.truncate(preallocate)
+            except OSError:
+                file.close()
+                raise
         return file
 
     def append(self, path: str, offset: int) -> RealFile:
-        return RealFile(os.open(path, os.O_RDWR | os.O_CLOEXEC), offset, self._fsync)
+        return RealFile(path, os.open(path, os.O_RDWR | os.O_CLOEXEC), offset, self._fsync)
 
     def open(self, path: str) -> RealReader:
         return RealReader(path)
@@ -129,44 +163,59 @@ class RealDisk:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             os.close(descriptor)
-            raise DataDirLocked(
-                f"data directory {str(Path(path).parent)!r} is in use by another process"
-            ) from None
+            raise DataDirLocked(os.path.dirname(path)) from None
         return RealLock(descriptor)
 
 
 class RealFile:
-    def __init__(self, descriptor: int, offset: int, fsync: bool) -> None:
+    def __init__(self, path: str, descriptor: int, offset: int, fsync: bool) -> None:
+        self._path = path
         self._descriptor = descriptor
         self._offset = offset
         self._fsync = fsync
 
     def write(self, data: bytes) -> None:
         view = memoryview(data)
-        while view:
-            written = os.pwrite(self._descriptor, view, self._offset)
-            self._offset += written
-            view = view[written:]
+        with _full_disks_named(self._path):
+            while view:
+                written = os.pwrite(self._descriptor, view, self._offset)
+                self._offset += written
+                view = view[written:]
 
     def datasync(self) -> None:
         if self._fsync:
-            os.fdatasync(self._descriptor)
+            with _full_disks_named(self._path):
+                os.fdatasync(self._descriptor)
 
     def truncate(self, size: int) -> None:
-        if size > os.fstat(self._descriptor).st_size:
-            try:
-                os.posix_fallocate(self._descriptor, 0, size)
-            except OSError as error:
-                if error.errno not in (errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS):
-                    raise
-                os.ftruncate(self._descriptor, size)  # no preallocation here: zeros all the same
-        else:
-            os.ftruncate(self._descriptor, size)
-        if self._fsync:
-            os.fsync(self._descriptor)  # its size is no datasync's business
+        with _full_disks_named(self._path):
+            if size > os.fstat(self._descriptor).st_size:
+                self._preallocate(size)
+            else:
+                os.ftruncate(self._descriptor, size)
+            if self._fsync:
+                os.fsync(self._descriptor)
+
+    def _preallocate(self, size: int) -> None:
+        try:
+            os.posix_fallocate(self._descriptor, 0, size)
+        except OSError as error:
+            if error.errno not in (errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS):
+                raise
+            os.ftruncate(self._descriptor, size)  # this file system cannot: zeros all the same
 
     def close(self) -> None:
         os.close(self._descriptor)
+
+
+@contextmanager
+def _full_disks_named(path: str) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise DiskFull(path) from error
+        raise
 
 
 class RealReader:

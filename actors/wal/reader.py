@@ -1,56 +1,39 @@
-"""Reading a log back: what is whole counts, a torn end is cut off, anything else is refused.
+"""Reading a log back, from a snapshot on.
 
-Source: etcd server/storage/wal/wal.go (ReadAll), decoder.go, repair.go.
+What is whole counts, a torn end is cut off, and what raft would never have written is refused.
+Source: etcd server/storage/wal/wal.go (ReadAll, ValidSnapshotEntries); Raft thesis §3.5, §3.6.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-import google_crc32c
 from google.protobuf.message import DecodeError
 
 from actors.raft.types import ConfChangeMalformed, Entry, HardState
-from actors.wal.disk import Disk, ReadableFile
+from actors.wal.disk import Disk
 from actors.wal.records import (
-    FRAME,
-    LENGTH_MASK,
     Kind,
     Record,
     SnapshotRecord,
-    is_torn,
     parse_entry,
-    parse_record,
     parse_snapshot,
     parse_state,
 )
-from actors.wal.segments import Segment, SegmentsBroken, holding, segments
-
-CHUNK_BYTES = 1 << 20
-
-
-class LogCorrupt(Exception):
-    """A record that was once written whole is not what was written: not to be repaired."""
-
-    def __init__(self, path: str, offset: int, why: str) -> None:
-        super().__init__(f"{path}: {why} at offset {offset}")
-        self.path = path
-        self.offset = offset
-
-
-class _Torn(Exception):
-    """The log ends in the middle of this record."""
+from actors.wal.scan import LogCorrupt as LogCorrupt
+from actors.wal.scan import Scan
+from actors.wal.segments import Segment, SegmentsBroken, holding, segments, unbroken
 
 
 @dataclass
 class LogContents:
     """What a log says, from a snapshot on."""
 
+    snapshot: SnapshotRecord
     metadata: bytes = b""
     hard_state: HardState = field(default_factory=HardState)
     entries: list[Entry] = field(default_factory=list)  # after the snapshot
-    snapshots: list[SnapshotRecord] = field(default_factory=list)
     segments: list[Segment] = field(default_factory=list)  # all in the directory
     crc: int = 0  # of the chain at the end
     end: int = 0  # offset in the last segment where the next record goes
@@ -62,172 +45,167 @@ def read_log(disk: Disk, directory: str, snapshot: SnapshotRecord) -> LogContent
 
     Raises:
         LogCorrupt: with the file and offset.
-        SegmentsBroken: a segment is missing.
+        SegmentsBroken: a segment is missing, or the log has no record of the snapshot.
     """
     found = segments(disk.list(directory))
     if not found:
         raise SegmentsBroken(f"no log in {directory}")
-    contents = LogContents(segments=found)
+    reading = _Reading(snapshot)
+    contents = reading.contents
+    contents.segments = found
     chain: int | None = None
-    matched = snapshot.index == 0
+    path = directory
     for segment in holding(found, snapshot.index):
         path = f"{directory}/{segment.name}"
-        last = segment is found[-1]
-        scan = _Scan(disk, path, chain, is_last=last)
+        scan = Scan(disk, path, chain, is_last=segment is found[-1])
         try:
             for record in scan.records():
-                matched |= _take(record, contents, snapshot, path, scan.offset)
+                _take(record, reading, path, scan.offset)
         finally:
             scan.close()
         chain = scan.crc
         contents.crc, contents.end, contents.torn = scan.crc, scan.offset, scan.torn
-    if not matched:
+    if not reading.matched:
         raise SegmentsBroken(f"{directory}: the log does not know the snapshot at {snapshot.index}")
+    try:
+        reading.finish()
+    except _Impossible as error:
+        raise LogCorrupt(path, contents.end, str(error)) from error
     return contents
 
 
 def snapshot_records(disk: Disk, directory: str) -> list[SnapshotRecord]:
     """The snapshots that the whole log vouches for: those at or before its commit index.
 
-    A snapshot file without such a record was never finished.
+    A snapshot beyond it came from a leader, and its installation was cut short.
     """
     found = segments(disk.list(directory))
-    contents = LogContents(segments=found)
+    records: list[SnapshotRecord] = []
+    commit = 0
     chain: int | None = None
-    for segment in found:
-        scan = _Scan(disk, f"{directory}/{segment.name}", chain, is_last=segment is found[-1])
+    for segment in unbroken(found):
+        path = f"{directory}/{segment.name}"
+        scan = Scan(disk, path, chain, is_last=segment is found[-1])
         try:
             for record in scan.records():
                 if record.kind == Kind.SNAPSHOT:
-                    contents.snapshots.append(parse_snapshot(record.data))
+                    records.append(parse_snapshot(record.data))
                 elif record.kind == Kind.STATE:
-                    contents.hard_state = parse_state(record.data)
+                    commit = parse_state(record.data).commit
+        except (DecodeError, ConfChangeMalformed) as error:
+            raise LogCorrupt(path, scan.offset, f"a malformed record ({error})") from error
         finally:
             scan.close()
         chain = scan.crc
-    return [one for one in contents.snapshots if one.index <= contents.hard_state.commit]
+    return [record for record in records if record.index <= commit]
 
 
-def _take(
-    record: Record, contents: LogContents, snapshot: SnapshotRecord, path: str, offset: int
-) -> bool:
-    """Add a record to what is known; whether it is the snapshot that we begin from."""
+def _take(record: Record, reading: _Reading, path: str, offset: int) -> None:
     try:
         match record.kind:
             case Kind.ENTRY:
-                _take_entry(parse_entry(record.data), contents, snapshot, path, offset)
+                reading.entry(parse_entry(record.data))
             case Kind.STATE:
-                contents.hard_state = parse_state(record.data)
+                reading.state(parse_state(record.data))
             case Kind.METADATA:
-                if contents.metadata and contents.metadata != record.data:
-                    raise LogCorrupt(path, offset, "metadata of another member")
-                contents.metadata = record.data
+                reading.metadata(record.data)
             case Kind.SNAPSHOT:
-                found = parse_snapshot(record.data)
-                contents.snapshots.append(found)
-                if found.index == snapshot.index:
-                    if found.term != snapshot.term:
-                        raise LogCorrupt(path, offset, "a snapshot of another term")
-                    return True
+                reading.snapshot(parse_snapshot(record.data))
             case Kind.CRC:
                 pass
             case unknown:
-                raise LogCorrupt(path, offset, f"a record of unknown type {unknown}")
+                raise _Impossible(f"a record of unknown type {unknown}")
+    except _Impossible as error:
+        raise LogCorrupt(path, offset, str(error)) from error
     except (DecodeError, ConfChangeMalformed) as error:
         raise LogCorrupt(path, offset, f"a malformed record ({error})") from error
-    return False
 
 
-def _take_entry(
-    entry: Entry, contents: LogContents, snapshot: SnapshotRecord, path: str, offset: int
-) -> None:
-    """Later entries replace earlier ones from their index on: a new leader overwrote them."""
-    if entry.index <= snapshot.index:
-        return
-    position = entry.index - snapshot.index - 1
-    if position > len(contents.entries):
-        raise LogCorrupt(path, offset, f"entry {entry.index} follows a gap")
-    del contents.entries[position:]
-    contents.entries.append(entry)
+class _Impossible(Exception):
+    """No member writes this."""
 
 
-class _Scan:
-    """The records of one segment.  Afterwards `offset` is where whole records end."""
+class _Reading:
+    """Puts the log together from its records, in the order they were written.
 
-    def __init__(self, disk: Disk, path: str, chain: int | None, *, is_last: bool) -> None:
-        self._path = path
-        self._file: ReadableFile = disk.open(path)
-        self._is_last = is_last
-        self._chain = chain  # None: believe the segment's first record
-        self._buffer = b""
-        self._buffer_at = 0
-        self.crc = chain or 0
-        self.offset = 0
-        self.torn = False
+    The checksum does not cover a record's type, so that an entry may pass for a hard state after
+    a flipped bit: what raft guarantees is checked too.  Terms never fall, the commit index never
+    falls, and a committed entry never changes.
+    """
 
-    def close(self) -> None:
-        self._file.close()
+    def __init__(self, start: SnapshotRecord) -> None:
+        self.contents = LogContents(start)
+        self._start = start
+        self.matched = start.index == 0
+        self._knows_whose = False
+        # Of the entry at the snapshot's index, as the log has it at this point.
+        self._term_at_start: int | None = 0 if start.index == 0 else None
+        self._snapshots: list[SnapshotRecord] = []  # later ones
 
-    def records(self) -> Iterator[Record]:
-        while True:
-            try:
-                found = self._next()
-            except _Torn:
-                if not self._is_last:
-                    raise LogCorrupt(self._path, self.offset, "a record is cut short") from None
-                self.torn = True
-                return
-            if found is None:
-                return
-            record, size = found
-            yield record
-            self.offset += size
+    def metadata(self, metadata: bytes) -> None:
+        if self._knows_whose and self.contents.metadata != metadata:
+            raise _Impossible("metadata of another member")
+        self.contents.metadata = metadata
+        self._knows_whose = True
 
-    def _next(self) -> tuple[Record, int] | None:
-        header = self._read(self.offset, FRAME.size)
-        if not header:
-            return None
-        if len(header) < FRAME.size:
-            raise _Torn
-        [length] = FRAME.unpack(header)
-        if length == 0:
-            return None  # filled with zeros beforehand: nothing was written here yet
-        padding = length >> 56 & 7 if length >> 63 else 0
-        size = (length & LENGTH_MASK) + padding
-        if length >> 56 & 0x78 or size % 8:
-            raise LogCorrupt(self._path, self.offset, "an impossible length")
-        if size > self._file.size - self.offset - FRAME.size:
-            raise _Torn
-        body = self._read(self.offset + FRAME.size, size)
-        if len(body) < size:
-            raise _Torn
-        return self._check(body, size - padding), FRAME.size + size
+    def entry(self, entry: Entry) -> None:
+        """Later entries replace earlier ones from their index on: a new leader overwrote them."""
+        entries = self.contents.entries
+        position = entry.index - self._start.index - 1
+        if position < 0:
+            # Of interest only because of what it replaces.
+            entries.clear()
+            self._term_at_start = entry.term if position == -1 else None
+            return
+        if position < len(entries):
+            self._replace(entry, entries[position:])
+            del entries[position:]
+        elif position > len(entries):
+            raise _Impossible(f"entry {entry.index} follows a gap")
+        if entry.term < (entries[-1].term if entries else self._term_at_start or 0):
+            raise _Impossible(f"entry {entry.index} is of an earlier term than the one before")
+        entries.append(entry)
 
-    def _check(self, body: bytes, size: int) -> Record:
-        try:
-            record = parse_record(body[:size])
-        except DecodeError as error:
-            self._tear(body)
-            raise LogCorrupt(self._path, self.offset, f"no record ({error})") from error
-        if record.kind == Kind.CRC:
-            if self._chain is not None and record.crc != self.crc:
-                raise LogCorrupt(self._path, self.offset, "crc mismatch between segments")
-            self.crc = self._chain = record.crc
-            return record
-        crc = google_crc32c.extend(self.crc, record.data)
-        if crc != record.crc:
-            self._tear(body)
-            raise LogCorrupt(self._path, self.offset, "crc mismatch")
-        self.crc = crc
-        return record
+    def _replace(self, entry: Entry, old: Sequence[Entry]) -> None:
+        if entry.index <= self.contents.hard_state.commit and entry.term != old[0].term:
+            raise _Impossible(f"entry {entry.index} changes though it is committed")
 
-    def _tear(self, body: bytes) -> None:
-        if self._is_last and is_torn(body, self.offset + FRAME.size):
-            raise _Torn
+    def state(self, state: HardState) -> None:
+        before, entries = self.contents.hard_state, self.contents.entries
+        if state.term < max(before.term, entries[-1].term if entries else 0):
+            raise _Impossible(f"term {state.term} follows a later one")
+        if state.commit < before.commit:
+            raise _Impossible(f"commit index {state.commit} follows a later one")
+        self.contents.hard_state = state
 
-    def _read(self, offset: int, count: int) -> bytes:
-        start = offset - self._buffer_at
-        if start < 0 or start + count > len(self._buffer):
-            self._buffer = self._file.read(offset, max(count, CHUNK_BYTES))
-            self._buffer_at, start = offset, 0
-        return self._buffer[start : start + count]
+    def snapshot(self, record: SnapshotRecord) -> None:
+        """A snapshot of our own keeps the entries after it.  A leader's replaces the whole log.
+
+        It is a leader's if the log has not, or had not in this term, the entry it ends with.
+        """
+        if record.index > self._start.index:
+            self._snapshots.append(record)
+        if record.index != self._start.index:
+            return
+        if record.term != self._start.term:
+            raise _Impossible("a snapshot of another term")
+        if self._term_at_start != record.term:
+            self.contents.entries.clear()
+        self._term_at_start = record.term
+        self.matched = True
+
+    def finish(self) -> None:
+        """What can only be seen when all is read."""
+        contents = self.contents
+        if not self._knows_whose:
+            raise _Impossible("no metadata until the end")
+        commit, last = contents.hard_state.commit, self._start.index + len(contents.entries)
+        if commit > last:
+            raise _Impossible(
+                f"entries up to {commit} are committed, but there are {last}, the end"
+            )
+        for record in self._snapshots:
+            if record.index > commit:
+                continue  # its installation was cut short
+            if contents.entries[record.index - self._start.index - 1].term != record.term:
+                raise _Impossible(f"the log does not lead to the snapshot at {record.index}")

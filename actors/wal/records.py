@@ -3,7 +3,8 @@
 A frame is an eight-byte little-endian length, a walpb.Record and padding to eight bytes; the
 length's top byte holds the padding (0x80 | n).  A record is {type, crc, data}, where crc is the
 CRC-32C of all data from the beginning of the log, so that a record cannot be moved, dropped
-or exchanged unseen.  A segment begins with a record that repeats the crc so far.
+or exchanged unseen; the type is not covered.  A segment begins with a record that repeats the
+crc so far.
 Source: etcd server/storage/wal/encoder.go, decoder.go, wal.go; walpb/record.proto.
 """
 
@@ -12,18 +13,18 @@ from __future__ import annotations
 import struct
 from collections.abc import Sequence
 from enum import IntEnum
+from functools import lru_cache
 from typing import NamedTuple
 
 import google_crc32c
 
 from actors.raft.types import ConfState, Entry, HardState
 from wire.pb import raftpb, walpb
-from wire.varint import encode
+from wire.varint import decode, encode
 
 FRAME = struct.Struct("<Q")
-SECTOR_BYTES = 512  # what a disk writes whole or not at all
 LENGTH_MASK = (1 << 56) - 1
-_PADDING = tuple(bytes(n) for n in range(8))
+PADDED = 0x80  # in the top byte: its low bits say by how many bytes
 
 _extend = google_crc32c.extend
 
@@ -59,29 +60,24 @@ class Encoder:
         self.crc = crc
 
     def entries(self, entries: Sequence[Entry], out: list[bytes]) -> None:
-        """Append a frame an entry to `out`.  The hot path: 2 µs an entry of 150 bytes."""
-        crc = self.crc
-        term, term_bytes = -1, b""
-        for entry in entries:
-            kind, entry_term, index, data = entry
-            if entry_term != term:
-                term, term_bytes = entry_term, encode(entry_term)
+        """Append the pieces of a frame an entry to `out`, to be joined once.
+
+        The hot path: 1.3 µs an entry of 130 bytes of data, the checksum 0.2 µs of it.
+        """
+        crc, join = self.crc, b"".join
+        kind, term, start = -1, -1, b""
+        for entry_kind, entry_term, index, data in entries:
+            if entry_term != term or entry_kind != kind:
+                kind, term = entry_kind, entry_term
+                start = b"\x08%b\x10%b\x18" % (encode(kind), encode(term))
             if data:
-                payload = b"\x08%b\x10%b\x18%b\x22%b%b" % (
-                    encode(kind),
-                    term_bytes,
-                    encode(index),
-                    encode(len(data)),
-                    data,
-                )
+                payload = join((start, encode(index), b"\x22", encode(len(data)), data))
             else:
-                payload = b"\x08%b\x10%b\x18%b" % (encode(kind), term_bytes, encode(index))
+                payload = start + encode(index)
             crc = _extend(crc, payload)
-            record = b"\x08\x02\x10%b\x1a%b%b" % (encode(crc), encode(len(payload)), payload)
-            size = len(record)
-            padding = -size & 7
-            length = size | (0x80 | padding) << 56 if padding else size
-            out += (FRAME.pack(length), record, _PADDING[padding])
+            crc_bytes = encode(crc)
+            before, between, after = _around(len(payload), len(crc_bytes))
+            out += (before, crc_bytes, between, payload, after)
         self.crc = crc
 
     def record(self, kind: Kind, data: bytes) -> bytes:
@@ -106,11 +102,26 @@ class Encoder:
         return self.record(Kind.SNAPSHOT, data)
 
 
-def frame(record: bytes) -> bytes:
-    size = len(record)
+@lru_cache(maxsize=1024)
+def _around(payload_bytes: int, crc_bytes: int) -> tuple[bytes, bytes, bytes]:
+    """What stands before the checksum, between it and the payload, and after, in an entry's frame.
+
+    It depends on two sizes only, and logs are made of entries alike in size.
+    """
+    between = b"\x1a" + encode(payload_bytes)
+    header, padding = _frame(3 + crc_bytes + len(between) + payload_bytes)
+    return header + b"\x08\x02\x10", between, padding
+
+
+def _frame(size: int) -> tuple[bytes, bytes]:
+    """What stands before and after a record of `size` bytes."""
     padding = -size & 7
-    length = size | (0x80 | padding) << 56 if padding else size
-    return FRAME.pack(length) + record + _PADDING[padding]
+    return FRAME.pack(size | (PADDED | padding) << 56 if padding else size), bytes(padding)
+
+
+def frame(record: bytes) -> bytes:
+    header, padding = _frame(len(record))
+    return header + record + padding
 
 
 def conf_state_message(state: ConfState) -> raftpb.ConfState:
@@ -150,16 +161,20 @@ def parse_snapshot(data: bytes) -> SnapshotRecord:
     return SnapshotRecord(snapshot.index, snapshot.term, conf_state)
 
 
-def is_torn(body: bytes, offset: int) -> bool:
-    """Whether a frame's body, found at `offset` in its file, looks half written.
+def stated_size(start: bytes) -> int:
+    """How long the record that begins so says it is.
 
-    Segments are filled with zeros beforehand and disks write whole sectors, so a write that a
-    crash cut short leaves a sector of zeros.
+    Raises:
+        ValueError: no record begins so, or `start` ends before it says.
     """
-    start = 0
-    while start < len(body):
-        stop = start + SECTOR_BYTES - (offset + start) % SECTOR_BYTES
-        if not any(body[start:stop]):
-            return True
-        start = stop
-    return False
+    at = 0
+    for tag in (b"\x08", b"\x10"):
+        if start[at : at + 1] != tag:
+            raise ValueError(f"no field {tag!r} at {at}")
+        _, at = decode(start, at + 1)
+    if at == len(start):
+        raise ValueError("it ends before it says")
+    if start[at : at + 1] != b"\x1a":
+        return at  # no data
+    size, at = decode(start, at + 1)
+    return at + size

@@ -7,10 +7,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from itertools import pairwise
 from typing import NamedTuple
 
-SEGMENT_BYTES = 64 << 20  # beyond this a segment is cut; etcd's
+SEGMENT_BYTES = 64_000_000  # preallocated, and beyond it a segment is cut; etcd's
 _NAME = re.compile(r"([0-9a-f]{16})-([0-9a-f]{16})\.wal")
 
 
@@ -28,29 +27,37 @@ class SegmentsBroken(Exception):
 
 
 def segments(names: Iterable[str]) -> list[Segment]:
-    """The segments among the names in a directory, in order.
-
-    Raises:
-        SegmentsBroken: there is a gap.
-    """
-    found = sorted(
+    """The segments among the names in a directory, in order."""
+    return sorted(
         Segment(int(match[1], 16), int(match[2], 16))
         for name in names
         if (match := _NAME.fullmatch(name))
     )
-    for before, after in pairwise(found):
-        if after.sequence != before.sequence + 1:
-            raise SegmentsBroken(f"a segment is missing between {before.name} and {after.name}")
+
+
+def unbroken(found: list[Segment]) -> list[Segment]:
+    """The segments at the end between which none is missing."""
+    for at in reversed(range(1, len(found))):
+        if found[at].sequence != found[at - 1].sequence + 1:
+            return found[at:]
     return found
 
 
 def holding(found: list[Segment], index: int) -> list[Segment]:
     """The segments from the one that holds the entry after `index` on.
 
+    Earlier ones do not matter: a crash may leave some of those that were being removed.
+
     Raises:
-        SegmentsBroken: they begin later.
+        SegmentsBroken: they begin later, or one is missing.
     """
     for at in reversed(range(len(found))):
         if found[at].first_index <= index:
-            return found[at:]
-    raise SegmentsBroken(f"no segment holds index {index}: the first is {found[0].name}")
+            break
+    else:
+        raise SegmentsBroken(f"no segment holds index {index}: the first is {found[0].name}")
+    usable = unbroken(found)
+    if len(usable) < len(found) - at:
+        before = found[-len(usable) - 1]
+        raise SegmentsBroken(f"a segment is missing between {before.name} and {usable[0].name}")
+    return found[at:]

@@ -6,6 +6,7 @@ Source: etcd server/storage/wal/wal.go (Create, cut, ReleaseLockTo), file_pipeli
 
 from __future__ import annotations
 
+import os.path
 from collections.abc import Sequence
 
 from actors.raft.types import Entry, HardState
@@ -61,17 +62,14 @@ class LogWriter:
         first = Segment(0, 0)
         file = disk.create(f"{scratch}/{first.name}", segment_bytes)
         writer = cls(disk, directory, [first], file, 0, 0, metadata, HardState(), segment_bytes)
-        encoder = writer._encoder
-        writer._pending += (
-            encoder.crc_record(),
-            encoder.record(Kind.METADATA, metadata),
-            encoder.snapshot(SnapshotRecord(0, 0)),
-        )
+        writer._begin_segment()
+        writer._pending.append(writer._encoder.snapshot(SnapshotRecord(0, 0)))
         writer.write()
         file.datasync()
         disk.sync_directory(scratch)
         disk.rename(scratch, directory)
-        disk.sync_directory(_parent(directory))
+        disk.sync_directory(os.path.dirname(directory) or ".")
+        writer._reopen()
         return writer
 
     @classmethod
@@ -87,6 +85,9 @@ class LogWriter:
         Bytes after the end may be records whose write was never answered for; left there, they
         could be taken for new ones later.
         """
+        for name in disk.list(directory):
+            if name.endswith(".tmp"):
+                disk.unlink(f"{directory}/{name}")  # a cut that was not finished
         path = f"{directory}/{contents.segments[-1].name}"
         file = disk.append(path, contents.end)
         file.truncate(contents.end)
@@ -103,10 +104,7 @@ class LogWriter:
             contents.hard_state,
             segment_bytes,
         )
-        if contents.entries:
-            writer._last_index = contents.entries[-1].index
-        else:
-            writer._last_index = max((one.index for one in contents.snapshots), default=0)
+        writer._last_index = contents.snapshot.index + len(contents.entries)
         return writer
 
     @property
@@ -156,15 +154,25 @@ class LogWriter:
         scratch = f"{self._directory}/{segment.sequence % 2}.tmp"
         self._file = self._disk.create(scratch, self._segment_bytes)
         self._offset = 0
-        encoder = self._encoder
-        self._pending += (encoder.crc_record(), encoder.record(Kind.METADATA, self._metadata))
-        if self._state != HardState():
-            self._pending.append(encoder.state(self._state))
+        self._begin_segment()
         self.write()
         self._file.datasync()
         self._disk.rename(scratch, f"{self._directory}/{segment.name}")
         self._disk.sync_directory(self._directory)
         self._segments.append(segment)
+        self._reopen()
+
+    def _reopen(self) -> None:
+        """Under the name it has now, so that errors name it right."""
+        self._file.close()
+        path = f"{self._directory}/{self._segments[-1].name}"
+        self._file = self._disk.append(path, self._offset)
+
+    def _begin_segment(self) -> None:
+        encoder = self._encoder
+        self._pending += (encoder.crc_record(), encoder.record(Kind.METADATA, self._metadata))
+        if self._state != HardState():
+            self._pending.append(encoder.state(self._state))
 
     def release(self, index: int, keep: int) -> list[str]:
         """Remove segments that hold nothing after `index`, while more than `keep` are left.
@@ -176,11 +184,9 @@ class LogWriter:
             segment = self._segments.pop(0)
             self._disk.unlink(f"{self._directory}/{segment.name}")
             removed.append(segment.name)
+        if removed:
+            self._disk.sync_directory(self._directory)
         return removed
 
     def close(self) -> None:
         self._file.close()
-
-
-def _parent(path: str) -> str:
-    return path.rsplit("/", 1)[0] or "/"

@@ -8,6 +8,7 @@ import pytest
 
 from actors.raft.types import ConfState, Snapshot, SnapshotMetadata
 from actors.snapshot.files import SnapshotBroken, load_newest, name_of, purge, read, save
+from actors.wal.disk import DiskFull
 from actors.wal.records import SnapshotRecord
 from trioetcd.testing.disk import SimulatedDisk
 
@@ -18,7 +19,9 @@ def snapshot(index: int, term: int = 2) -> Snapshot:
 
 @pytest.fixture
 def disk() -> SimulatedDisk:
-    return SimulatedDisk(random.Random(1))
+    disk = SimulatedDisk(random.Random(1))
+    disk.mkdir("snap")
+    return disk
 
 
 def test_a_snapshot_survives_a_crash_under_etcds_name(disk: SimulatedDisk):
@@ -40,7 +43,7 @@ def test_a_broken_file_is_set_aside_and_an_older_one_used(disk: SimulatedDisk):
     save(disk, "snap", snapshot(5))
     save(disk, "snap", snapshot(10))
     path = f"snap/{name_of(snapshot(10).metadata)}"
-    for offset in range(len(disk.files[path].data)):
+    for offset in range(len(disk.peek(path))):
         disk.flip_bit(path, offset)
         with pytest.raises(SnapshotBroken):
             read(disk, path)
@@ -54,6 +57,28 @@ def test_a_broken_file_is_set_aside_and_an_older_one_used(disk: SimulatedDisk):
 def test_the_newest_are_kept(disk: SimulatedDisk):
     for index in (5, 10, 15, 20):
         save(disk, "snap", snapshot(index))
-    assert purge(disk, "snap", 0) == []
-    assert purge(disk, "snap", 2) == [name_of(snapshot(n).metadata) for n in (5, 10)]
+    assert purge(disk, "snap", 20, 0) == []
+    assert purge(disk, "snap", 20, 2) == [name_of(snapshot(n).metadata) for n in (5, 10)]
     assert len(disk.list("snap")) == 2
+
+
+def test_a_later_snapshot_that_may_not_count_pushes_nothing_out(disk: SimulatedDisk):
+    for index in (5, 10, 50):
+        save(disk, "snap", snapshot(index))
+    assert purge(disk, "snap", 10, 1) == [name_of(snapshot(5).metadata)]
+    assert load_newest(disk, "snap", [SnapshotRecord(10, 2)]) == snapshot(10)
+
+
+def test_a_save_that_was_cut_short_leaves_nothing(disk: SimulatedDisk):
+    save(disk, "snap", snapshot(5))
+    disk.room_bytes = 10
+    with pytest.raises(DiskFull):
+        save(disk, "snap", snapshot(10))
+    assert load_newest(disk, "snap", [SnapshotRecord(5, 2)]) == snapshot(5)
+    assert disk.list("snap") == [name_of(snapshot(5).metadata)]
+
+
+def test_an_empty_file_is_broken(disk: SimulatedDisk):
+    disk.poke(f"snap/{name_of(snapshot(5).metadata)}", b"")
+    assert load_newest(disk, "snap", [SnapshotRecord(5, 2)]) is None
+    assert disk.list("snap") == [f"{name_of(snapshot(5).metadata)}.broken"]
