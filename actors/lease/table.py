@@ -20,6 +20,7 @@ LeaseID: TypeAlias = int  # any int64 but 0
 BUCKET = "lease"
 NO_LEASE: LeaseID = 0
 MAX_TTL = 9_000_000_000  # seconds; etcd's, so that a deadline in nanoseconds fits an int64
+TTL_BUCKETS = 24  # of the histogram of granted TTLs: 1, 2, 4, … 2**23 seconds
 
 
 class Sink(Protocol):
@@ -75,6 +76,10 @@ class LeaseTable:
         self._leases: dict[LeaseID, Lease] = {}
         self._lease_of: dict[bytes, LeaseID] = {}
         self._changes = LeaseChanges()
+        self.granted_total = 0
+        self.revoked_total = 0
+        self.ttl_total = 0  # seconds granted
+        self.ttl_counts = [0] * (TTL_BUCKETS + 1)  # grants of at most 2**i seconds; then longer
 
     def restore(self, rows: Iterable[bytes]) -> None:
         """Forget everything and take over the values of the lease bucket."""
@@ -104,6 +109,9 @@ class LeaseTable:
         lease = self._leases[lease_id] = Lease(max(ttl, self._min_ttl))
         self._store(lease_id, lease)
         self._changes.granted[lease_id] = lease.ttl
+        self.granted_total += 1
+        self.ttl_total += lease.ttl
+        self.ttl_counts[min((lease.ttl - 1).bit_length(), TTL_BUCKETS)] += 1
         return lease.ttl
 
     def revoke(self, lease_id: LeaseID) -> list[bytes]:
@@ -122,6 +130,7 @@ class LeaseTable:
         self._changes.granted.pop(lease_id, None)
         self._changes.checkpointed.pop(lease_id, None)
         self._changes.revoked.add(lease_id)
+        self.revoked_total += 1
         return keys
 
     def checkpoint(self, lease_id: LeaseID, remaining_ttl: int) -> None:

@@ -237,3 +237,13 @@ def test_merged_changes_say_what_the_parts_said():
 )
 def test_the_minimum_ttl_is_one_and_a_half_elections(election_ticks, heartbeat_ms, seconds):
     assert min_ttl(election_ticks, heartbeat_ms) == seconds
+
+
+def test_grants_and_revocations_are_counted_and_ttls_by_powers_of_two(table):
+    for lease_id, ttl in enumerate((2, 3, 4, 5, 1 << 23, (1 << 23) + 1, MAX_TTL), start=1):
+        table.grant(lease_id, ttl)
+    table.revoke(1)
+    assert (table.granted_total, table.revoked_total) == (7, 1)
+    assert table.ttl_total == 2 + 3 + 4 + 5 + (1 << 24) + 1 + MAX_TTL
+    counts = {bucket: count for bucket, count in enumerate(table.ttl_counts) if count}
+    assert counts == {1: 1, 2: 2, 3: 1, 23: 1, 24: 2}
