@@ -1,0 +1,1 @@
+"""etcd v3 on Trio: a distributed, strongly consistent key-value store."""

@@ -162,8 +162,8 @@ class KeyIndex:
     def compact(self, key: bytes, revision: int) -> list[Place]:
         """Forget what nobody can read at or after `revision`; returns what was forgotten.
 
-        The newest revision at or before `revision` stays if it is a put and goes if it is a
-        deletion; all older ones go.
+        Of the revisions at or before `revision` the newest stays, all older ones go.  If it is
+        a deletion it goes too, unless it happened just at `revision`: a watch may begin there.
         """
         newest = self._newest.get(key)
         if newest is None:
@@ -172,14 +172,14 @@ class KeyIndex:
         gone: list[Place] = []
         if past is not None:
             older = bisect_right(past.mains, revision)
-            keeps_last = older and newest[0] > revision and not past.place(older - 1)[2]
+            keeps_last = older and newest[0] > revision and _stays(past.place(older - 1), revision)
             cut = older - 1 if keeps_last else older
             gone = [past.place(at) for at in range(cut)]
             del past.mains[:cut]
             del past.subs[:cut]
             if not past.mains:
                 del self._past[key]
-        if newest[3] == 0 and newest[0] <= revision:
+        if newest[3] == 0 and newest[0] < revision:
             gone.append((newest[0], newest[1], True))
             del self._newest[key]
             self._dead.remove(key)
@@ -189,3 +189,9 @@ class KeyIndex:
         if self._fresh:
             self._live.update(self._fresh)
             self._fresh.clear()
+
+
+def _stays(place: Place, revision: int) -> bool:
+    """Whether the newest revision at or before a compaction survives it."""
+    main, _, dead = place
+    return not dead or main == revision

@@ -11,6 +11,7 @@ from actors.backend.backend import Backend
 from actors.backend.engine import MemoryEngine
 from actors.mvcc.compaction import Compaction, is_due
 from actors.mvcc.hash import KVHash
+from actors.mvcc.revision import row_key
 from actors.mvcc.store import Store
 from tests.mvcc.model import KV, Model
 from wire.errors import Compacted, EtcdError, FutureRevision, KeyNotFound, LeaseNotFound
@@ -451,6 +452,7 @@ def test_a_compaction_survives_a_crash_half_way():
         for key in (b"a", b"b", b"c"):
             put(store, key, b"%d" % value)
     delete(store, b"c")
+    put(store, b"a", b"last")
     compact(store, store.revision)
     Compaction(store).step(1)
     again = reopened(store)
@@ -460,6 +462,19 @@ def test_a_compaction_survives_a_crash_half_way():
     rows = again.backend.scan("key")
     assert [mvccpb.KeyValue.FromString(row).key for _, row in rows] == [b"a", b"b"]
     assert again.revision == store.revision
+
+
+def test_a_deletion_at_the_compacted_revision_can_still_be_watched():
+    store = new_store()
+    put(store, b"a")
+    delete(store, b"a")
+    compact(store, 3)
+    clean(store)
+    assert [(e.main, e.key, e.dead) for e in store.events(3, 3, 10)] == [(3, b"a", True)]
+    put(store, b"b")
+    compact(store, 4)
+    clean(store)
+    assert [key for key, _ in store.backend.scan("key")] == [row_key(4, 0)]
 
 
 def test_an_expired_lease_deletes_its_keys_in_order_and_at_one_revision():

@@ -16,6 +16,7 @@ from actors.backend.lmdb_engine import LMDBEngine
 from actors.kernel import DedicatedThread, describe
 from actors.kernel import Node as TreeNode
 from actors.wal.disk import Disk, RealDisk
+from trioetcd.api.web import Web
 from trioetcd.node.parts import Parts, Seams
 from trioetcd.node.recovery import StartError, Storage, open_storage
 from trioetcd.node.settings import NodeSettings
@@ -38,6 +39,7 @@ class Node:
         self.member_id = parts.member_id
         self.cluster_id = parts.cluster_id
         self.tree = TreeNode("member")
+        self.web = Web(self.tree, parts.membership, parts.alarms, parts.raft.status, parts.reads)
         self.log = log.bind(local_member_id=f"{parts.member_id:x}")
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:

@@ -29,11 +29,18 @@ from actors.raft.raft import Raft
 from actors.snapshot.actor import Snapshotter
 from actors.wal.actor import Wal
 from actors.wal.disk import Disk
+from actors.wal.metrics import Durations
+from actors.watch.actor import WatchHub
+from trioetcd.api.cluster import ClusterService
 from trioetcd.api.header import HeaderWriter
+from trioetcd.api.health import HealthService
 from trioetcd.api.kv import KVService
+from trioetcd.api.lease import LeaseService
+from trioetcd.api.maintenance import MaintenanceService
 from trioetcd.api.proposals import Proposals
 from trioetcd.api.quota import Quota
 from trioetcd.api.reads import Reads
+from trioetcd.api.watch import WatchService
 from trioetcd.node.recovery import Storage
 from trioetcd.node.settings import NodeSettings
 from wire.grpc.service import Registry
@@ -53,26 +60,7 @@ class Seams:
     unix_seconds: Callable[[], float]
 
 
-class Times:
-    """Seconds that something took, each time: a histogram's raw material, kept as plain lists
-    until metrics are scraped."""
-
-    KEPT = 10_000  # beyond it the oldest half is folded into the sums
-
-    def __init__(self) -> None:
-        self.count = 0
-        self.total = 0.0
-        self.recent: list[float] = []
-
-    def note(self, seconds: float) -> None:
-        self.count += 1
-        self.total += seconds
-        self.recent.append(seconds)
-        if len(self.recent) > self.KEPT:
-            del self.recent[: self.KEPT // 2]
-
-
-class CommitTimes(Times):
+class CommitTimes(Durations):
     """After each commit the quota looks at the backend's size anew."""
 
     def __init__(self, quota: Quota) -> None:
@@ -87,16 +75,21 @@ class CommitTimes(Times):
 class Fanout:
     """Tells everybody who follows the state machine how far it is."""
 
-    def __init__(self, raft: RaftActor, snapshotter: Snapshotter, lessor: Lessor) -> None:
+    def __init__(
+        self, raft: RaftActor, snapshotter: Snapshotter, lessor: Lessor, hub: WatchHub
+    ) -> None:
         self._raft = raft
         self._snapshotter = snapshotter
         self._lessor = lessor
-        self.revision_reached: Callable[[int], None] = lambda revision: None  # the watch hub's
+        self._hub = hub
+        self._revision = 0
 
     def applied(self, reached: Progress) -> None:
         self._raft.applied(reached.index, reached.changes)
         self._snapshotter.reached(reached.index, reached.term, reached.conf_state)
-        self.revision_reached(reached.revision)
+        if reached.revision != self._revision:
+            self._revision = reached.revision
+            self._hub.revision_exists()
 
     def leases_changed(self, changes: LeaseChanges) -> None:
         self._lessor.changed(changes)
@@ -115,6 +108,7 @@ class Parts:
         self.backend_worker = seams.backend_worker
         self.snapshot_directory = storage.snapshot_directory
         self.conf_state = storage.conf_state
+        self.rng = seams.rng
         self.rows = storage.backend
         self.log = storage.log
         self.ids = IDs(storage.member_id, int(seams.unix_seconds() * 1000))
@@ -165,7 +159,8 @@ class Parts:
         self.raft = RaftActor(self.member_id)
         self.lessor = Lessor()
         self.snapshotter = Snapshotter(storage.snapshot.index)
-        self.fanout = Fanout(self.raft, self.snapshotter, self.lessor)
+        self.hub = WatchHub()
+        self.fanout = Fanout(self.raft, self.snapshotter, self.lessor, self.hub)
         self.duties: list[Duty] = [self._let_leases_run_out]
         self.checkpoint_interval = CHECKPOINT_SECONDS if settings.lease_checkpoints else None
 
@@ -173,7 +168,7 @@ class Parts:
         self.headers = HeaderWriter(self.cluster_id, self.member_id, self.raft.status)
         self.quota = Quota(settings.quota_bytes, self.rows.engine.size)
         self.commit_times = CommitTimes(self.quota)
-        self.fsync_times = Times()
+        self.fsync_times = Durations()
         self.proposals = Proposals(
             self.raft,
             self.ids.next,
@@ -190,8 +185,28 @@ class Parts:
             self.quota,
             max_txn_ops=settings.max_txn_ops,
         )
+        header, revision = self.headers.write, lambda: self.store.revision
+        services = (
+            self.kv,
+            WatchService(self.hub),
+            LeaseService(self.lessor, self.proposals, self.quota, self.ids, header, revision),
+            ClusterService(self.membership, self.reads, self.headers),
+            MaintenanceService(
+                self.store,
+                self.machine,
+                self.backend,
+                self.raft,
+                self.membership,
+                self.alarms,
+                self.proposals,
+                self.headers,
+                self.quota,
+            ),
+            HealthService(),
+        )
         self.registry = Registry()
-        self.kv.register(self.registry)
+        for service in services:
+            service.register(self.registry)
 
     async def _let_leases_run_out(self, term: int) -> None:
         """A leader's duty: while it leads, its lessor is the one that counts."""

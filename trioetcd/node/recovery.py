@@ -27,10 +27,8 @@ from actors.raft.types import (
     HardState,
     SnapshotMetadata,
 )
-from actors.snapshot import files
+from actors.snapshot.recovery import recover
 from actors.wal.disk import DataDirLocked, Disk, Lock
-from actors.wal.reader import read_log, snapshot_records
-from actors.wal.records import SnapshotRecord
 from actors.wal.scan import LogCorrupt
 from actors.wal.segments import SegmentsBroken
 from actors.wal.writer import LogWriter
@@ -103,25 +101,25 @@ def _refuse_go_database(disk: Disk, snap: str) -> None:
 
 
 def _recover(disk: Disk, wal: str, snap: str, backend: Backend) -> Storage:
-    snapshot = files.load_newest(disk, snap, snapshot_records(disk, wal))
+    recovered = recover(disk, wal, snap)
+    snapshot = recovered.snapshot
     position = SnapshotMetadata() if snapshot is None else snapshot.metadata
-    contents = read_log(disk, wal, SnapshotRecord(position.index, position.term))
     if backend.applied_index < position.index:
         raise StartError(
             f"the database in {snap} ends at log index {backend.applied_index}, "
             f"but the log begins at {position.index}: a file is missing or was replaced"
         )
-    metadata = etcdserverpb.Metadata.FromString(contents.metadata or b"")
+    metadata = etcdserverpb.Metadata.FromString(recovered.metadata)
     stored = backend.get(META, CONF_STATE)
     return Storage(
         metadata.NodeID,
         metadata.ClusterID,
-        LogWriter.resume(disk, wal, contents),
+        LogWriter.resume(disk, wal, recovered.log),
         backend,
         snap,
         position,
-        contents.hard_state,
-        contents.entries,
+        recovered.hard_state,
+        recovered.entries,
         position.conf_state if stored is None else conf_state_from_json(stored),
         is_new=False,
     )

@@ -4,7 +4,7 @@
     ├─ durable                one_for_all, no restarts: the disk, and what was promised
     │  ├─ wal  backend  mvcc  raft
     ├─ derived                one_for_one, 5 in 60 s: rebuilt from the store
-    │  ├─ lessor  reads  long-reads  snapshotter
+    │  ├─ lessor  watch-hub  reads  long-reads  snapshotter
     └─ edge                   one_for_one, no restarts: what clients talk to
        └─ proposals
 
@@ -13,8 +13,10 @@ Children start top to bottom and stop bottom to top.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from functools import partial
+
+import trio
 
 from actors.backend.actor import run_backend
 from actors.kernel import Child, Node, Strategy, Supervisor
@@ -23,10 +25,13 @@ from actors.mvcc.actor import run_machine
 from actors.raft.actor import NoPeers, run_raft
 from actors.snapshot.actor import run_snapshotter
 from actors.wal.actor import run_wal
+from actors.watch.actor import WatchHub, run_watch_hub
+from actors.watch.ticks import Ticks
 from trioetcd.api.reads import run_long_reads, run_reads
 from trioetcd.node.parts import Parts
 
 DERIVED_BURST, DERIVED_PERIOD = 5, 60.0  # restarts, seconds
+FRAGMENT_OVERHEAD_BYTES = 512 * 1024  # etcd splits responses this much over the request limit
 COMMIT_GRACE = 30.0  # seconds for the backend's last commit
 
 
@@ -92,8 +97,7 @@ def derived(parts: Parts) -> list[Child]:
         run_lessor,
         parts.lessor,
         parts.leases,
-        parts.proposals.propose_entry,
-        parts.ids.next,
+        parts.proposals.propose,
         election_timeout=settings.election_timeout,
         checkpoint_interval=parts.checkpoint_interval,
     )
@@ -108,8 +112,21 @@ def derived(parts: Parts) -> list[Child]:
         parts.raft.compact,
         settings.retention,
     )
+
+    def watch_hub(*, task_status: trio.TaskStatus[WatchHub]) -> Awaitable[object]:
+        ticks = Ticks(parts.rng, settings.watch_progress_interval)  # new for every start
+        return run_watch_hub(
+            parts.hub,
+            parts.store,
+            parts.headers.write,
+            ticks,
+            fragment_bytes=settings.max_request_bytes + FRAGMENT_OVERHEAD_BYTES,
+            task_status=task_status,
+        )
+
     return [
         Child("lessor", lessor, inbox=parts.lessor.inbox),
+        Child("watch-hub", watch_hub, inbox=parts.hub.inbox),
         Child("reads", partial(run_reads, parts.reads), inbox=parts.reads.inbox),
         Child("long-reads", partial(run_long_reads, parts.reads), inbox=parts.reads.long_inbox),
         Child("snapshotter", snapshotter, inbox=parts.snapshotter.inbox),

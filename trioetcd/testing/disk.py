@@ -32,7 +32,7 @@ class SimulatedDisk:
         self._locks: set[str] = set()
         self._boot = 0  # how often files were closed by a crash or a kill
         self.fail_next_sync = False  # with EIO; what was unsynced then never becomes durable
-        self.fail_next_write = False  # with EIO, having written half
+        self.fail_next_write = False  # with EIO, having written about half
         self.room_bytes: int | None = None  # files cannot grow by more than this together
         self.syncs = 0
 
@@ -267,13 +267,16 @@ class _File:
         self._check_open()
         if self._disk.fail_next_write:
             self._disk.fail_next_write = False
-            self._inode.write(self._offset, data[: len(data) // 2])
+            middle = (self._offset + len(data) // 2) // SECTOR_BYTES * SECTOR_BYTES
+            self._inode.write(self._offset, data[: max(0, middle - self._offset)])
             raise OSError(errno.EIO, "input/output error", self._path)
         growth = max(0, self._offset + len(data) - self._inode.size)
-        missing = growth - self._disk._take_room(growth)
-        self._inode.write(self._offset, data[: len(data) - missing])
-        if missing:
+        room = self._disk._take_room(growth)
+        if room < growth:
+            self._disk._give_back(room + self._inode.size - self._offset)
+            self._inode.resize(self._offset)
             raise DiskFull(self._path)
+        self._inode.write(self._offset, data)
         self._offset += len(data)
 
     def datasync(self) -> None:

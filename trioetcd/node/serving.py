@@ -1,0 +1,162 @@
+"""A node and its listeners: bound before anything else, accepting once the node has joined."""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import trio
+
+from trioetcd.node.node import Node
+from trioetcd.node.recovery import StartError
+from wire.grpc.service import Peer, Registry
+from wire.http import HTTPHandler
+from wire.http1 import serve_http1
+from wire.http2.connection import serve_connection
+from wire.listener import Port, Protocols
+from wire.log import Log
+from wire.network import Address, RealNetwork, parse_url
+from wire.tls import ServerTLS, TLSError, TLSSettings, self_signed
+
+if TYPE_CHECKING:
+    from trioetcd.config.server import ListenSettings, ServerConfig
+
+OpenNode = Callable[..., AbstractAsyncContextManager[Node]]
+
+
+class _Bound:
+    """Listeners of some URLs, not accepting yet."""
+
+    def __init__(
+        self, listeners: list[trio.abc.Listener[trio.abc.Stream]], secure: bool, urls: Sequence[str]
+    ) -> None:
+        self.listeners = listeners
+        self.secure = secure
+        self.urls = urls
+
+
+@asynccontextmanager
+async def serve_node(config: ServerConfig, log: Log, open_node: OpenNode) -> AsyncIterator[Node]:
+    """Serve a member on the configured URLs.
+
+    Raises:
+        StartError: a port is taken, a certificate is unreadable, or the storage is not usable.
+    """
+    listen = config.listen
+    root = config.node.data_dir or Path()
+    client_tls = _tls(listen.client_tls, listen.client_auto_tls, root, "client", listen, log)
+    peer_tls = _tls(listen.peer_tls, listen.peer_auto_tls, root, "peer", listen, log)
+    network = RealNetwork(listen.reuse_port, reuse_address=True)
+    bound: list[_Bound] = []
+    try:
+        peers = await _bind(network, listen.peer_urls, bound)
+        clients = await _bind(network, listen.client_urls, bound)
+        metrics = await _bind(network, listen.metrics_urls, bound)
+        async with open_node(config.node, log=log) as node:
+            ports = [
+                *_ports(clients, node.registry, node.web.handle, client_tls, listen, log),
+                *_ports(peers, Registry(), node.web.handle, peer_tls, listen, log),
+                *_ports(metrics, Registry(), node.web.handle, client_tls, listen, log),
+            ]
+            async with trio.open_nursery() as nursery:
+                for port in ports:
+                    await nursery.start(port.run)
+                _announce(clients, log)
+                yield node
+                nursery.cancel_scope.cancel()
+    finally:
+        with trio.CancelScope(shield=True):
+            for group in bound:
+                for listener in group.listeners:
+                    await listener.aclose()
+
+
+def _announce(clients: list[_Bound], log: Log) -> None:
+    log.info("ready to serve client requests")
+    for group in clients:
+        manner = "securely" if group.secure else "insecurely"
+        for url in group.urls:
+            address = str(parse_url(url))
+            log.info(f"serving client traffic {manner}", traffic="grpc+http", address=address)
+
+
+async def _bind(network: RealNetwork, urls: Sequence[str], bound: list[_Bound]) -> list[_Bound]:
+    """One group of listeners for each of plain and secure."""
+    groups: list[_Bound] = []
+    for secure in (False, True):
+        chosen = [url for url in urls if parse_url(url).secure is secure]
+        listeners: list[trio.abc.Listener[trio.abc.Stream]] = []
+        group = _Bound(listeners, secure, chosen)
+        bound.append(group)
+        for url in chosen:
+            listeners += await _bind_one(network, parse_url(url))
+        if chosen:
+            groups.append(group)
+    return groups
+
+
+async def _bind_one(
+    network: RealNetwork, address: Address
+) -> list[trio.abc.Listener[trio.abc.Stream]]:
+    try:
+        return await network.listen(address)
+    except OSError as error:
+        raise StartError(error.strerror or str(error)) from error
+
+
+def _tls(
+    settings: TLSSettings, auto: bool, root: Path, kind: str, listen: ListenSettings, log: Log
+) -> ServerTLS | None:
+    """None if no certificate is configured: then no URL is https either."""
+    if auto and not settings.cert_file:
+        urls = listen.client_urls if kind == "client" else listen.peer_urls
+        hosts = [parse_url(url).host or "0.0.0.0" for url in urls]
+        now = datetime.datetime.now(datetime.UTC)
+        certificate, key = self_signed(
+            root / "fixtures" / kind, hosts, listen.certificate_years, now
+        )
+        settings = replace(settings, cert_file=certificate, key_file=key)
+    if not settings.cert_file:
+        return None
+    try:
+        return ServerTLS(settings, log)
+    except TLSError as error:
+        raise StartError(str(error)) from error
+
+
+def _ports(
+    groups: list[_Bound],
+    registry: Registry,
+    handler: HTTPHandler,
+    tls: ServerTLS | None,
+    listen: ListenSettings,
+    log: Log,
+) -> list[Port]:
+    async def http2(
+        stream: trio.abc.Stream, peer: Peer, initial: bytes, draining: trio.Event
+    ) -> None:
+        await serve_connection(
+            stream,
+            registry,
+            log=log,
+            peer=peer,
+            limits=listen.limits,
+            keep_alive=listen.keep_alive,
+            http_handler=handler,
+            initial=initial,
+            draining=draining,
+        )
+
+    async def http1(
+        stream: trio.abc.Stream, peer: Peer, initial: bytes, draining: trio.Event
+    ) -> None:
+        await serve_http1(stream, handler, log=log, peer=peer, initial=initial, draining=draining)
+
+    protocols = Protocols(http2, http1)
+    return [
+        Port(group.listeners, protocols, log, tls if group.secure else None) for group in groups
+    ]
