@@ -460,7 +460,7 @@ def test_a_compaction_survives_a_crash_half_way():
     assert again.compact_revision == store.revision
     clean(again)
     rows = again.backend.scan("key")
-    assert [mvccpb.KeyValue.FromString(row).key for _, row in rows] == [b"a", b"b"]
+    assert [mvccpb.KeyValue.FromString(row).key for _, row in rows] == [b"b", b"a"]
     assert again.revision == store.revision
 
 

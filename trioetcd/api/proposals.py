@@ -24,7 +24,7 @@ REQUEST_TIMEOUT_BASE = 5.0  # seconds; two election timeouts come on top
 class RaftHandle(Protocol):
     """What proposing needs of raft."""
 
-    async def propose(self, entries: Sequence[bytes], reply: Reply[list[Result]]) -> None:
+    async def propose(self, entries: Sequence[bytes], reply: Reply[list[Result]]) -> object:
         """Waits for room only; `reply` hears the results, one an entry."""
         ...
 
