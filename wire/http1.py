@@ -36,7 +36,7 @@ async def serve_http1(
     draining: trio.Event | None = None,
 ) -> None:
     """Serve requests until either side ends the connection; closes the stream."""
-    connection = _Connection(stream, handler, log, peer or Peer(), draining or trio.Event())
+    connection = _Connection(stream, handler, log, peer or Peer(), trio.Event() if draining is None else draining)
     try:
         await connection.run(initial)
     except* (trio.BrokenResourceError, trio.ClosedResourceError, trio.TooSlowError):

@@ -73,6 +73,11 @@ class Transfer(Call[None]):
 
 
 @dataclass(frozen=True, slots=True)
+class LeaderKnown(Call[NodeID]):
+    """Answered once this member knows who leads."""
+
+
+@dataclass(frozen=True, slots=True)
 class Persisted(Notice):
     receipt: int
 
@@ -169,6 +174,10 @@ class RaftActor:
         """Raises LeaderChanged or NoLeader."""
         return await self.inbox.call(ReadIndex())
 
+    async def leader_known(self) -> NodeID:
+        """Until this member knows who leads."""
+        return await self.inbox.call(LeaderKnown())
+
     async def transfer_leadership(self, to: NodeID) -> None:
         await self.inbox.call(Transfer(to))
 
@@ -260,6 +269,7 @@ class _Desk:
         self._spans: deque[Span] = deque()
         self._reads: dict[int, list[Reply[int]]] = {}
         self._transfers: list[Transfer] = []
+        self._leaderless: list[LeaderKnown] = []
 
     def begin(self) -> None:
         """A member that is its own majority need not wait for anyone."""
@@ -305,6 +315,11 @@ class _Desk:
                     self._propose_conf_change(message, now)
                 case Transfer():
                     self._transfer(message, now)
+                case LeaderKnown(reply=reply):
+                    if core.leader:
+                        reply.answer(core.leader)
+                    else:
+                        self._leaderless.append(message)
                 case CompactTo(index=index):
                     core.compact(index)
         if readers:
@@ -396,6 +411,10 @@ class _Desk:
         for replies in waiting.values():
             for reply in replies:
                 reply.refuse(LeaderChanged())
+        if soft.leader:
+            for asking in self._leaderless:
+                asking.reply.answer(soft.leader)
+            self._leaderless.clear()
         if soft.leader and soft.leader != self.core.id:
             for transfer in self._transfers:
                 transfer.reply.answer(None)

@@ -61,6 +61,7 @@ class Node:
         )
         payload = request.SerializeToString()
         while True:
+            await self.parts.raft.leader_known()
             try:
                 await self.parts.proposals.propose("cluster_member_attr_set", payload)
                 break
