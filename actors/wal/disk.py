@@ -13,7 +13,7 @@ import fcntl
 import os
 import os.path
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Protocol
 
 
@@ -36,7 +36,7 @@ class WritableFile(Protocol):
         """Append `data` where the last write ended, all of it.
 
         Raises:
-            DiskFull: some of it may have been written.
+            DiskFull: nothing of it stays, and the file ends where it was to begin.
         """
         ...
 
@@ -175,12 +175,18 @@ class RealFile:
         self._fsync = fsync
 
     def write(self, data: bytes) -> None:
-        view = memoryview(data)
-        with _full_disks_named(self._path):
-            while view:
-                written = os.pwrite(self._descriptor, view, self._offset)
-                self._offset += written
-                view = view[written:]
+        view, offset = memoryview(data), self._offset
+        try:
+            with _full_disks_named(self._path):
+                while view:
+                    written = os.pwrite(self._descriptor, view, offset)
+                    offset += written
+                    view = view[written:]
+        except DiskFull:
+            with suppress(OSError):  # full is what matters; a torn end is repaired
+                os.ftruncate(self._descriptor, self._offset)
+            raise
+        self._offset = offset
 
     def datasync(self) -> None:
         if self._fsync:

@@ -171,8 +171,8 @@ class _Reading:
             raise _Impossible(f"entry {entry.index} changes though it is committed")
 
     def state(self, state: HardState) -> None:
-        before, entries = self.contents.hard_state, self.contents.entries
-        if state.term < max(before.term, entries[-1].term if entries else 0):
+        before = self.contents.hard_state
+        if state.term < before.term:
             raise _Impossible(f"term {state.term} follows a later one")
         if state.commit < before.commit:
             raise _Impossible(f"commit index {state.commit} follows a later one")

@@ -117,14 +117,26 @@ class LogWriter:
         state: HardState | None = None,
         snapshot: SnapshotRecord | None = None,
     ) -> None:
-        """Add records to the next `write`: the snapshot's first, the hard state's last."""
+        """Add records to the next `write`: the snapshot's first, the hard state's last.
+
+        A crash may keep any of them without those that follow.  So that none is kept without
+        what it needs, a new term, and the commit that a leader's snapshot brings, come before
+        the entries too.
+        """
         if snapshot is not None:
             self._pending.append(self._encoder.snapshot(snapshot))
             self._last_index = max(self._last_index, snapshot.index)
         if entries:
+            if state is not None:
+                committed = min(snapshot.index, state.commit) if snapshot is not None else 0
+                self._append_state(state._replace(commit=max(committed, self._state.commit)))
             self._encoder.entries(entries, self._pending)
             self._last_index = entries[-1].index
         if state is not None:
+            self._append_state(state)
+
+    def _append_state(self, state: HardState) -> None:
+        if state != self._state:
             self._state = state
             self._pending.append(self._encoder.state(state))
 

@@ -10,7 +10,7 @@ from actors.raft.types import ConfState, HardState
 from actors.wal.disk import DiskFull, RealDisk
 from actors.wal.reader import read_log, snapshot_records
 from actors.wal.records import SnapshotRecord
-from actors.wal.scan import LogCorrupt
+from actors.wal.scan import SECTOR_BYTES, LogCorrupt
 from actors.wal.segments import Segment, SegmentsBroken, segments
 from actors.wal.writer import LogWriter
 from tests.wal.logs import (
@@ -20,6 +20,7 @@ from tests.wal.logs import (
     START,
     entry,
     fill,
+    last_path,
     new_log,
     read,
     resume,
@@ -107,6 +108,20 @@ def test_what_a_new_leader_cut_off_before_the_snapshot_does_not_follow_it(disk: 
     log.append((), snapshot=record)
     write(log)
     assert read(disk, record).entries == []
+
+
+def test_a_crash_keeps_no_entry_without_its_term(disk: SimulatedDisk):
+    log = new_log(disk)
+    write(log, entry(1), state=HardState(1, 1, 1))
+    term_two = [entry(2, 2, b"y" * 300), entry(3, 2, b"y" * 600)]
+    write(log, *term_two, state=HardState(2, 3, 2))
+    path, whole, end = last_path(log), disk.peek(last_path(log)), read(disk).end
+    for sector in range(1, end // SECTOR_BYTES + 1):
+        kept = whole[: sector * SECTOR_BYTES]
+        disk.poke(path, kept.ljust(len(whole), b"\0"))
+        contents = read(disk)
+        assert contents.hard_state in (HardState(1, 1, 1), HardState(2, 3, 1))
+        assert contents.hard_state.term == contents.entries[-1].term
 
 
 def test_without_the_leaders_snapshot_the_log_after_it_is_refused(disk: SimulatedDisk):
