@@ -57,7 +57,7 @@ class Candidate:
         kind = MessageType.PRE_VOTE if pre else MessageType.VOTE
         term = raft.term + 1 if pre else raft.term
         put = raft.send if pre else raft.hold  # a pre-vote promises nothing
-        configuration = raft.configuration
+        configuration, commit = raft.configuration, raft.log.settled
         for voter in sorted(configuration.voters | configuration.outgoing):
             if voter == raft.id:
                 continue
@@ -68,6 +68,8 @@ class Candidate:
                     term=term,
                     index=raft.log.last_index,
                     log_term=raft.log.last_term,
+                    commit=commit,
+                    hint=raft.log.term(commit) or 0,
                     context=TRANSFER if transfer else 0,
                 )
             )

@@ -52,6 +52,7 @@ _REPLY_TO = {
     MessageType.VOTE: MessageType.VOTE_REPLY,
     MessageType.PRE_VOTE: MessageType.PRE_VOTE_REPLY,
 }
+_OF_ELECTIONS = frozenset(_REPLY_TO) | frozenset(_REPLY_TO.values())
 
 
 class Raft:
@@ -292,6 +293,8 @@ class Raft:
         if message.to != self.id:
             return
         kind = message.type
+        if kind in _OF_ELECTIONS:
+            self._learn_commit(message)
         if kind not in TERMLESS:
             if message.term > self.term:
                 if not self._enter_term_of(message, now):
@@ -303,6 +306,17 @@ class Raft:
             self._judge_candidate(message, now)
         else:
             self._role.step(message, now)
+
+    def _learn_commit(self, message: Message) -> None:
+        """Take over a commit index along with a vote; what is committed is so in any term.
+
+        A member may have been removed by a change that a candidate has and does not know to be
+        committed: then the candidate asks for a vote it does not need, of one that cannot lead
+        and whose log may be longer.  This tells it.  (As in TiKV's raft-rs, maybe_commit_by_vote.)
+        """
+        log, commit = self.log, message.commit
+        if commit > log.committed and log.term(commit) == message.hint:
+            log.commit_to(commit)
 
     def _enter_term_of(self, message: Message, now: float) -> bool:
         """Follow a later term, thesis §3.3; False if the message is to be ignored instead."""
@@ -331,9 +345,7 @@ class Raft:
         if message.type in _OF_LEADER:
             self.send(Message(MessageType.APPEND_REPLY, message.sender, term=self.term))
         elif message.type is MessageType.PRE_VOTE:
-            reply = Message(MessageType.PRE_VOTE_REPLY, message.sender, term=self.term)
-            reply.reject = True
-            self.send(reply)
+            self._answer_candidate(message, granted=False)
 
     def _judge_candidate(self, message: Message, now: float) -> None:
         """Grant or refuse a vote, or say what we would do; thesis §3.4, §3.6.1.
@@ -344,21 +356,27 @@ class Raft:
         ahead = message.type is MessageType.PRE_VOTE and message.term > self.term
         may_vote = free or ahead or self.vote == message.sender
         granted = may_vote and self.log.is_up_to_date(message.index, message.log_term)
-        # A grant bears the term it was asked for: a pre-candidate's lies ahead of ours.
-        reply = Message(
-            _REPLY_TO[message.type],
-            message.sender,
-            term=message.term if granted else self.term,
-            reject=not granted,
-        )
-        if message.type is MessageType.PRE_VOTE:
-            self.send(reply)  # it promises nothing
-            return
-        if granted:
+        if granted and message.type is MessageType.VOTE:
             self.vote = message.sender
             if isinstance(self._role, Follower):
                 self._role.postpone_election(now)
-        self.hold(reply)
+        self._answer_candidate(message, granted=granted)
+
+    def _answer_candidate(self, message: Message, *, granted: bool) -> None:
+        commit = self.log.settled
+        reply = Message(
+            _REPLY_TO[message.type],
+            message.sender,
+            # A grant bears the term it was asked for: a pre-candidate's lies ahead of ours.
+            term=message.term if granted else self.term,
+            reject=not granted,
+            commit=commit,
+            hint=self.log.term(commit) or 0,
+        )
+        if message.type is MessageType.PRE_VOTE:
+            self.send(reply)  # it promises nothing
+        else:
+            self.hold(reply)
 
     # What the roles use
 

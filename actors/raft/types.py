@@ -113,7 +113,7 @@ class MessageType(IntEnum):
     HEARTBEAT_REPLY = 4  # F: returns `context`, knows `commit`
     SNAPSHOT = 5  # L: `snapshot` instead of entries that are gone
     VOTE = 6  # C: my log ends at (index, log_term); `context` may be TRANSFER
-    VOTE_REPLY = 7
+    VOTE_REPLY = 7  # all four about votes: `commit` is committed, in term `hint`
     PRE_VOTE = 8  # C: the same question for term + 1, binding no one
     PRE_VOTE_REPLY = 9
     TIMEOUT_NOW = 10  # L: start an election at once (leadership transfer)
@@ -140,7 +140,7 @@ class Message:
     commit: int = 0
     entries: Sequence[Entry] = ()
     reject: bool = False
-    hint: int = 0  # in a rejected APPEND_REPLY: the last index that may match
+    hint: int = 0  # in a rejected APPEND_REPLY: the last index that may match; else see votes
     context: int = 0
     snapshot: Snapshot | None = None
 

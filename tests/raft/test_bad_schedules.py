@@ -391,6 +391,46 @@ def test_a_leader_removed_from_two_that_crashes_before_it_is_known_leaves_the_ot
     cluster.run_until(lambda: cluster.leader == 2, seconds=10 * T)
 
 
+def test_a_removed_member_with_the_longer_log_tells_the_candidate_that_it_is_removed():
+    """Found by our simulation, seed 200572/3; TiKV's raft-rs met it before (maybe_commit_by_vote).
+
+    {1, 3} becomes {1}.  3 knows, and cannot lead; 1 has the change, does not know that it is
+    committed, and needs the vote of 3, whose log is longer by what 1 sent and lost in a crash.
+    """
+    change = ConfChange(ConfChangeType.REMOVE_NODE, 3)
+    entries = [Entry(0, 1, 1, b""), Entry(change.entry_type, 1, 2, change.marshal())]
+    cluster = Cluster([1, 3])
+    for node, more, commit in ((1, [], 1), (3, [Entry(0, 2, 3, b"lost")], 2)):
+        disk = cluster.members[node].disk
+        disk.entries = entries + more
+        disk.hard_state = HardState(2, 1, commit)
+        cluster.safety.committed = {1: 1, 2: 1}
+        cluster.crash(node)
+        cluster.restart(node)
+    assert cluster[3].configuration.conf_state().voters == (1,)
+    assert cluster[1].configuration.conf_state().voters == (1, 3)
+    cluster.run_until(lambda: cluster.leader == 1, seconds=10 * T)
+
+
+def test_a_commit_index_along_with_a_vote_counts_only_for_the_same_entry():
+    """The candidate may have another entry there, which is about to be replaced."""
+    cluster = Cluster(3)
+    disk = cluster.members[1].disk
+    disk.entries = [Entry(0, 1, 1, b""), Entry(0, 1, 2, b"other")]
+    disk.hard_state = HardState(3)
+    cluster.crash(1)
+    cluster.restart(1)
+    cluster.safety.committed = {1: 1}
+    for commit, term in ((2, 3), (9, 1), (9, 0), (0, 0)):
+        refusal = Message(MessageType.PRE_VOTE_REPLY, 1, 2, 3, commit=commit, hint=term)
+        refusal.reject = True
+        cluster.act(1, lambda raft, refusal=refusal: raft.step(refusal, 0.0))
+        assert cluster[1].log.committed == 0
+    refusal.commit, refusal.hint = 1, 1
+    cluster.act(1, lambda raft: raft.step(refusal, 0.0))
+    assert cluster[1].log.committed == 1
+
+
 def test_a_change_takes_effect_only_when_its_commit_index_is_on_disk():
     """Else the one that stays could forget, in a crash, that it needs no vote of the removed."""
     cluster = Cluster(2, auto=False)
