@@ -37,6 +37,7 @@ class MessageReader:
 
     @property
     def buffered(self) -> int:
+        """Bytes of a message that is not complete."""
         return len(self._buffer)
 
     def feed(self, data: bytes) -> list[bytes]:
@@ -50,7 +51,7 @@ class MessageReader:
         messages = []
         at = 0
         while len(buffer) - at >= PREFIX_BYTES:
-            compressed, size = PREFIX.unpack_from(buffer, at)
+            flag, size = PREFIX.unpack_from(buffer, at)
             if size > self._limit:
                 raise too_large(size, self._limit)
             if len(buffer) - at - PREFIX_BYTES < size:
@@ -58,16 +59,20 @@ class MessageReader:
             start = at + PREFIX_BYTES
             at = start + size
             message = bytes(buffer[start:at])
-            messages.append(self._expand(message) if compressed else message)
+            messages.append(decompress(flag, message, self._encoding, self._limit))
         del buffer[:at]
         return messages
 
-    def _expand(self, message: bytes) -> bytes:
-        return decompress(message, self._encoding, self._limit)
 
+def decompress(flag: int, message: bytes, encoding: bytes, limit: int) -> bytes:
+    """A message as it was before `encoding`; never yields more than `limit` bytes.
 
-def decompress(message: bytes, encoding: bytes, limit: int) -> bytes:
-    """A message whose compressed flag is set; never yields more than `limit` bytes."""
+    `flag` is the prefix's first byte: 0 means that the message was left as it is.
+    """
+    if flag == 0:
+        return message
+    if flag != 1:
+        raise Refused(Status.INTERNAL, f"grpc: received unexpected payload format {flag}")
     if encoding in (b"identity", b""):
         raise Refused(
             Status.INTERNAL,

@@ -111,7 +111,7 @@ class ServerStream(Protocol):
         """Send a response message; waits while too much is unsent."""
         ...
 
-    def send_framed(self, data: bytes) -> None:
+    def send_framed(self, data: bytes, messages: int = 1) -> None:
         """Send messages that have their prefixes already; never waits.
 
         So that one encoding can go to many streams.  Whoever uses it looks at `unsent`.
@@ -147,7 +147,7 @@ class Method:
     unary: Callable[[UnaryCall], Awaitable[bytes]] | None = None
     stream: Callable[[ServerStream], Awaitable[None]] | None = None
     kind: str = "unary"  # as in go-grpc-prometheus: unary, server_stream, bidi_stream
-    counts: MethodCounts = field(default_factory=lambda: MethodCounts())
+    counts: MethodCounts = field(default_factory=lambda: MethodCounts(), repr=False)
 
     @property
     def service(self) -> str:
@@ -158,15 +158,30 @@ class Method:
         return self.path.split("/")[2]
 
 
-@dataclass(slots=True)
 class MethodCounts:
-    started: int = 0
-    received: int = 0
-    sent: int = 0
-    handled: dict[Status, int] = field(default_factory=dict)
+    """How often; for all connections together."""
+
+    __slots__ = ("_ended", "ok", "received", "sent", "started")
+
+    def __init__(self) -> None:
+        self.started = 0  # calls
+        self.received = 0  # messages
+        self.sent = 0  # messages, but for answers of lane calls: those are in `ok` alone
+        self.ok = 0  # lane calls answered with a message; the hot path counts nothing else
+        self._ended: dict[Status, int] = {}
 
     def end(self, status: Status) -> None:
-        self.handled[status] = self.handled.get(status, 0) + 1
+        """A call is over, and not by an answer of the lane's."""
+        self._ended[status] = self._ended.get(status, 0) + 1
+
+    @property
+    def messages_sent(self) -> int:
+        return self.sent + self.ok
+
+    @property
+    def handled(self) -> dict[Status, int]:
+        """Calls that are over, by what they ended with."""
+        return self._ended | {Status.OK: self._ended.get(Status.OK, 0) + self.ok}
 
 
 class Registry:
@@ -198,7 +213,7 @@ class Registry:
         """What to tell who calls a path that is not there, in grpc-go's words."""
         service, _, method = path.removeprefix("/").rpartition("/")
         if not path.startswith("/") or not service:
-            return Refused(Status.UNIMPLEMENTED, f'malformed method name: "{path}"')
+            return Refused(Status.RESOURCE_EXHAUSTED, f'malformed method name: "{path}"')
         if service in self._services:
             text = f"unknown method {method} for service {service}"
         else:

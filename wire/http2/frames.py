@@ -7,6 +7,7 @@ from enum import IntEnum, IntFlag
 
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 HEADER_BYTES = 9  # length 3, type 1, flags 1, stream 4
+PRIORITY_BYTES = 5  # of HEADERS with a priority
 MAX_FRAME_BYTES = 16384  # SETTINGS_MAX_FRAME_SIZE that we announce: the smallest allowed
 STREAM_MASK = 0x7FFF_FFFF
 DEFAULT_WINDOW = 65535  # RFC 9113 §6.9.2
@@ -77,20 +78,17 @@ def rst_stream(stream: int, code: Code) -> bytes:
     return frame(Type.RST_STREAM, 0, stream, code.to_bytes(4, "big"))
 
 
-def unpadded(payload: bytes, flags: int, *, priority: bool) -> bytes:
-    """A DATA or HEADERS payload without padding and priority.
+def unpadded(payload: bytes, flags: int) -> bytes:
+    """A DATA or HEADERS payload without its padding.
 
     Raises:
-        ConnectionFault: they do not fit the frame, RFC 9113 §6.1, §6.2.
+        ConnectionFault: it does not fit the frame, RFC 9113 §6.1, §6.2.
     """
-    end = len(payload)
-    start = 0
-    if flags & Flag.PADDED:
-        if not payload:
-            raise ConnectionFault(Code.FRAME_SIZE_ERROR, "padded frame without a pad length")
-        start, end = 1, end - payload[0]
-    if priority and flags & Flag.PRIORITY:
-        start += 5
-    if start > end:
+    if not flags & Flag.PADDED:
+        return payload
+    if not payload:
+        raise ConnectionFault(Code.FRAME_SIZE_ERROR, "padded frame without a pad length")
+    end = len(payload) - payload[0]
+    if end < 1:
         raise ConnectionFault(Code.PROTOCOL_ERROR, "padding is longer than the frame")
-    return payload[start:end]
+    return payload[1:end]

@@ -16,14 +16,62 @@ from typing import Generic, TypeVar
 import hpack
 from hpack.exceptions import HPACKError, OversizedHeaderListError
 
-from wire.http2.frames import Code, ConnectionFault
+from wire.http2.frames import (
+    PRIORITY_BYTES,
+    STREAM_MASK,
+    Code,
+    ConnectionFault,
+    Flag,
+    unpadded,
+)
+from wire.http2.limits import Limits
 
 TABLE_BYTES = 4096  # SETTINGS_HEADER_TABLE_SIZE, the default
 MAX_LIST_BYTES = 16 * 1024  # SETTINGS_MAX_HEADER_LIST_SIZE; grpc-go's is 16 MiB, tokens are 100 B
 CACHED_BLOCKS = 64  # a client that sends more different ones gains little from a cache
+SIZE_UPDATE = b"\x20"  # "my dynamic table has no room", RFC 7541 §6.3
 
 Headers = tuple[tuple[bytes, bytes], ...]
 T = TypeVar("T")
+
+
+class BlockFrames:
+    """A header block as it comes in: HEADERS, and CONTINUATION until it is complete."""
+
+    __slots__ = ("_frames", "_limits", "_pieces", "flags", "stream")
+
+    def __init__(self, stream: int, flags: int, payload: bytes, limits: Limits) -> None:
+        """Raises ConnectionFault: padding or priority are wrong."""
+        if flags & (Flag.PADDED | Flag.PRIORITY):
+            payload = _without_extras(stream, flags, payload)
+        self.stream = stream
+        self.flags = flags
+        self._limits = limits
+        self._pieces = bytearray(payload)
+        self._frames = 1
+
+    def add(self, payload: bytes) -> None:
+        """Raises ConnectionFault: it goes on for too long, CVE-2024-27316."""
+        self._pieces += payload
+        self._frames += 1
+        limits = self._limits
+        if len(self._pieces) > limits.header_block_bytes or self._frames > limits.header_frames:
+            raise ConnectionFault(Code.ENHANCE_YOUR_CALM, "header block is too long")
+
+    @property
+    def bytes(self) -> bytes:
+        return bytes(self._pieces)
+
+
+def _without_extras(stream: int, flags: int, payload: bytes) -> bytes:
+    payload = unpadded(payload, flags)
+    if flags & Flag.PRIORITY:
+        if len(payload) < PRIORITY_BYTES:
+            raise ConnectionFault(Code.FRAME_SIZE_ERROR, "HEADERS too short for its priority")
+        if int.from_bytes(payload[:4], "big") & STREAM_MASK == stream:
+            raise ConnectionFault(Code.PROTOCOL_ERROR, "stream depends on itself")
+        payload = payload[PRIORITY_BYTES:]
+    return payload
 
 
 class HeaderDecoder(Generic[T]):
@@ -63,10 +111,46 @@ class HeaderDecoder(Generic[T]):
         return meaning
 
 
+class StatelessEncoder:
+    """Stands in for h2's encoder: without a dynamic table, blocks may be sent in any order.
+
+    When the peer announces another table size, the next block sent has to say that ours fits,
+    RFC 7541 §4.2; nghttp2 closes a connection that forgets it.
+    """
+
+    def __init__(self) -> None:
+        self.owes_update = False
+
+    @property
+    def header_table_size(self) -> int:
+        return 0
+
+    @header_table_size.setter
+    def header_table_size(self, _: int) -> None:
+        """h2 sets it when the peer's SETTINGS arrive."""
+        self.owes_update = True
+
+    def encode(self, headers: Iterable[tuple[bytes, bytes]], huffman: bool = False) -> bytes:
+        return self.take_update() + encode(headers)
+
+    def take_update(self) -> bytes:
+        """What the next block must begin with."""
+        if not self.owes_update:
+            return b""
+        self.owes_update = False
+        return SIZE_UPDATE
+
+
+_STATUS_200 = b"\x88"  # an index into the static table, RFC 7541 appendix A
+
+
 def encode(headers: Iterable[tuple[bytes, bytes]]) -> bytes:
     """A block of literals that neither reads nor changes a dynamic table, RFC 7541 §6.2.2."""
     block = bytearray()
     for name, value in headers:
+        if name == b":status" and value == b"200":
+            block += _STATUS_200
+            continue
         block.append(0)
         block += _length(len(name))
         block += name

@@ -6,95 +6,148 @@ Source: RFC 9113 §8.2, §8.3; grpc/doc/PROTOCOL-HTTP2.md.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
 
-from wire.errors import EtcdError, Refused
+from wire.errors import DeadlineExceeded, EtcdError, Refused
 from wire.grpc.metadata import metadata_of, parse_timeout
-from wire.grpc.service import Context, Method, Peer, Registry
+from wire.grpc.service import BatchHandler, Context, Method, Peer, Registry, UnaryCall
 from wire.http2.headers import Headers
 from wire.status import Status
 
+TOO_SHORT = 20e-6  # seconds: a timeout that has passed before anything can be done
+GRPC = b"application/grpc"
 
-@dataclass(slots=True)
+
+class Basket:
+    """The calls of one chunk for one handler."""
+
+    __slots__ = ("calls", "handler")
+
+    def __init__(self, handler: BatchHandler) -> None:
+        self.handler = handler
+        self.calls: list[UnaryCall] = []
+
+
+class CallHead:
+    """The headers of an ordinary unary call."""
+
+    __slots__ = ("basket", "body_bytes", "context", "counts", "fault", "method", "timeout")
+
+    def __init__(
+        self, method: Method, context: Context, basket: Basket, body_bytes: int | None
+    ) -> None:
+        self.method = method
+        self.counts = method.counts
+        self.context = context
+        self.timeout = context.timeout
+        self.basket = basket  # where its calls go
+        self.body_bytes = body_bytes  # content-length
+        self.fault: EtcdError | None = None  # the call is answered with this
+
+
 class Head:
-    """What one header block means.  `method` is set if it opens an ordinary unary call."""
+    """What one header block means.
 
-    headers: Headers
-    method: Method | None = None
-    context: Context | None = None
-    content_length: int | None = None
-    fault: EtcdError | None = None  # the call is answered with this, whatever its message
+    `call` is set if it opens an ordinary unary call; `hot` is the same unless it has a fault.
+    """
+
+    __slots__ = ("call", "headers", "hot")
+
+    def __init__(self, headers: Headers, call: CallHead | None = None) -> None:
+        self.headers = headers
+        self.call = call
+        self.hot = call if call is not None and call.fault is None else None
 
 
-def understand(headers: Headers, registry: Registry, peer: Peer) -> Head:
-    """What these headers mean; `method` stays None for all but an ordinary unary call."""
-    head = Head(headers)
-    found: dict[bytes, bytes] = {}
-    regular = False
-    for name, value in headers:
-        if name.startswith(b":"):
-            if regular or name in found:
-                return head
-        else:
-            regular = True
-            if name in _ODD or not _is_plain_name(name) or not _is_plain_value(value):
-                return head
-        found[name] = value
+def understand(
+    headers: Headers, registry: Registry, peer: Peer, basket: Callable[[Method], Basket]
+) -> Head:
+    """What these headers mean."""
+    found = _plain_fields(headers)
+    if found is None:
+        return Head(headers)
     method = registry.methods.get(found.get(b":path", b""))
     if (
         method is None
         or method.stream is not None
         or found.get(b":method") != b"POST"
         or not found.get(b":scheme")
-        or not _PSEUDO.issuperset(name for name in found if name.startswith(b":"))
-        or not _is_grpc(found.get(b"content-type", b""))
+        or b":authority" not in found
+        or found.get(b"host", found[b":authority"]) != found[b":authority"]
+        or found.get(b"content-type") != GRPC
         or found.get(b"te", b"trailers") != b"trailers"
     ):
-        return head
+        return Head(headers)
     length = found.get(b"content-length")
-    if length is not None:
-        if not length.isdigit():
-            return head
-        head.content_length = int(length)
-    _read_grpc_headers(head, method, peer, found)
-    return head
-
-
-def _read_grpc_headers(head: Head, method: Method, peer: Peer, found: dict[bytes, bytes]) -> None:
-    head.method = method
-    head.context = Context(method.path, {}, peer)
+    if length is not None and (not length.isdigit() or len(length) > _LENGTH_DIGITS):
+        return Head(headers)
+    body_bytes = None if length is None else int(length)
     try:
-        head.context.metadata = metadata_of(head.headers)
-        timeout = found.get(b"grpc-timeout")
-        if timeout is not None:
-            head.context.timeout = parse_timeout(timeout)
-        encoding = found.get(b"grpc-encoding", b"identity")
-        if encoding not in (b"identity", b"gzip"):
-            shown = encoding.decode("ascii", "replace")
-            raise Refused(
-                Status.UNIMPLEMENTED,
-                f'grpc: Decompressor is not installed for grpc-encoding "{shown}"',
-            )
-        head.context.encoding = encoding
-    except Refused as error:
-        head.fault = error
+        context = context_of(headers, found, peer)
+        return Head(headers, CallHead(method, context, basket(method), body_bytes))
+    except EtcdError as fault:
+        call = CallHead(method, Context(method.path, {}, peer), basket(method), body_bytes)
+        call.fault = fault
+        return Head(headers, call)
 
 
+def _plain_fields(headers: Headers) -> dict[bytes, bytes] | None:
+    """The fields by name, or None if anything about them is out of the ordinary.
+
+    A name may come twice only if it means nothing to HTTP or to us.
+    """
+    found: dict[bytes, bytes] = {}
+    regular = False
+    for name, value in headers:
+        if name[:1] == b":":
+            if regular or name in found or name not in _PSEUDO:
+                return None
+        else:
+            regular = True
+            if name in _ODD or (name in _SINGLE and name in found):
+                return None
+            if not _NAME_BYTES.issuperset(name) or not name:
+                return None
+            if value != value.strip() or not _BAD_BYTES.isdisjoint(value):
+                return None
+        found[name] = value
+    return found
+
+
+def context_of(headers: Headers, found: dict[bytes, bytes], peer: Peer) -> Context:
+    """What a gRPC request's headers say.
+
+    Raises:
+        EtcdError: the call must be answered with this, whatever its message.
+    """
+    timeout = found.get(b"grpc-timeout")
+    seconds = None if timeout is None else parse_timeout(timeout)
+    if seconds is not None and seconds < TOO_SHORT:
+        raise DeadlineExceeded
+    encoding = found.get(b"grpc-encoding", b"identity")
+    if encoding not in (b"identity", b"gzip"):
+        shown = encoding.decode("ascii", "replace")
+        raise Refused(
+            Status.UNIMPLEMENTED,
+            f'grpc: Decompressor is not installed for grpc-encoding "{shown}"',
+        )
+    path = found[b":path"].decode("ascii", "replace")
+    return Context(path, metadata_of(headers), peer, seconds, encoding)
+
+
+def is_grpc(content_type: bytes) -> bool:
+    """`application/grpc`, alone or with a subtype or parameters."""
+    rest = content_type.removeprefix(GRPC)
+    return rest != content_type and (not rest or rest[:1] in (b"+", b";"))
+
+
+_LENGTH_DIGITS = 15  # of a content-length: far more than fits any limit
 _PSEUDO = frozenset({b":method", b":scheme", b":path", b":authority"})
 _ODD = frozenset(
-    {b"connection", b"proxy-connection", b"keep-alive", b"transfer-encoding", b"upgrade"}
+    {b"connection", b"proxy-connection", b"keep-alive", b"transfer-encoding", b"upgrade", b""}
+)
+_SINGLE = frozenset(
+    {b"host", b"content-length", b"content-type", b"te", b"grpc-timeout", b"grpc-encoding"}
 )
 _NAME_BYTES = frozenset(b"abcdefghijklmnopqrstuvwxyz0123456789-_.!#$%&'*+^`|~")
-
-
-def _is_plain_name(name: bytes) -> bool:
-    return bool(name) and _NAME_BYTES.issuperset(name)
-
-
-def _is_plain_value(value: bytes) -> bool:
-    return value == value.strip() and not any(byte in value for byte in b"\0\r\n")
-
-
-def _is_grpc(content_type: bytes) -> bool:
-    rest = content_type.removeprefix(b"application/grpc")
-    return rest != content_type and (not rest or rest[:1] in (b"+", b";"))
+_BAD_BYTES = frozenset(b"\0\r\n")

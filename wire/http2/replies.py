@@ -1,8 +1,9 @@
-"""Replies on their way out: three frames each, as far as the peer's windows go.
+"""Answers to unary calls on their way out, and everything else that is put out, in order.
 
-A good reply is made of constants around its message and charged to the connection's outbound
-window, which h2 keeps.  One that does not fit a window or a frame waits in line with the
-others that do not, and all of them send a frame each in turn.
+A good answer is three frames made of constants around its message, charged to the connection's
+outbound window, which h2 keeps.  One that does not fit a window or a frame waits in line with
+the others that do not.
+Source: grpc/doc/PROTOCOL-HTTP2.md ("Responses").
 """
 
 from __future__ import annotations
@@ -10,12 +11,24 @@ from __future__ import annotations
 import struct
 from collections import deque
 
+import trio
 from h2.connection import H2Connection
 
 from wire.grpc.framing import PREFIX, PREFIX_BYTES
 from wire.grpc.metadata import encode_message
-from wire.http2.frames import MAX_WINDOW, Code, ConnectionFault, Flag, Type, frame
-from wire.http2.headers import encode
+from wire.grpc.service import UnaryCall
+from wire.http2.frames import (
+    HEADER,
+    HEADER_BYTES,
+    MAX_WINDOW,
+    Code,
+    ConnectionFault,
+    Flag,
+    Type,
+    frame,
+)
+from wire.http2.headers import StatelessEncoder, encode
+from wire.http2.outflow import Line, Piece
 from wire.status import Status
 
 _END_HEADERS = int(Flag.END_HEADERS)
@@ -23,101 +36,136 @@ _LAST = int(Flag.END_HEADERS | Flag.END_STREAM)
 _RESPONSE_BLOCK = encode([(b":status", b"200"), (b"content-type", b"application/grpc")])
 _OK_BLOCK = encode([(b"grpc-status", b"0"), (b"grpc-message", b"")])
 
-# The three frames of a good reply around its message: HEADERS, the DATA frame's header with the
-# gRPC prefix behind it, and then the trailers.
-_HEAD = struct.Struct(f">IBI{len(_RESPONSE_BLOCK)}sIBIBI")
-_TAIL = struct.Struct(f">IBI{len(_OK_BLOCK)}s")
-_HEAD_KIND = len(_RESPONSE_BLOCK) << 8 | Type.HEADERS
-_TAIL_KIND = len(_OK_BLOCK) << 8 | Type.HEADERS
-
-_pack_head, _pack_tail = _HEAD.pack, _TAIL.pack
+# The three frames of a good answer are, with the stream's number where "#" stands:
+# _HEADERS # _RESPONSE_BLOCK, DATA header # prefix, message, _TRAILERS # _OK_BLOCK.
+_pack_number = struct.Struct(">I").pack
+_HEADERS = HEADER.pack(len(_RESPONSE_BLOCK) << 8 | Type.HEADERS, _END_HEADERS, 0)[:-4]
+_TRAILERS = HEADER.pack(len(_OK_BLOCK) << 8 | Type.HEADERS, _LAST, 0)[:-4]
+_FRAME_BYTES = 3 * HEADER_BYTES + len(_RESPONSE_BLOCK) + len(_OK_BLOCK)
 
 
-class _Waiting:
-    """A reply that did not fit."""
+def _around(size: int) -> tuple[bytes, bytes]:
+    """What stands before and after the number of a DATA frame of `size` bytes."""
+    header = HEADER.pack(size << 8 | Type.DATA, 0, 0)[:-4]
+    return _RESPONSE_BLOCK + header, PREFIX.pack(0, max(size - PREFIX_BYTES, 0))
 
-    __slots__ = ("at", "data", "started", "stream_id")
 
-    def __init__(self, stream_id: int, data: bytes) -> None:
+_SMALL = tuple(_around(size) for size in range(2048))  # ready made: 0.5 MB once
+
+
+class Reply:
+    """A good answer that waits: the `Outflow` of a lane stream."""
+
+    __slots__ = ("begun", "pieces", "replies", "size", "stream_id")
+
+    def __init__(self, replies: Replies, stream_id: int) -> None:
+        self.replies = replies
         self.stream_id = stream_id
-        self.data = data
-        self.at = 0
-        self.started = False
+        self.pieces: deque[Piece] = deque()
+        self.size = 0
+        self.begun = False
+
+    @property
+    def window(self) -> int:
+        return self.replies.window(self.stream_id)
+
+    def charge(self, count: int) -> None:
+        self.replies.charge(self.stream_id, count)
+
+    def begin(self, output: list[Piece]) -> None:
+        if not self.begun:
+            self.begun = True
+            block = self.replies.encoder.take_update() + _RESPONSE_BLOCK
+            output.append(frame(Type.HEADERS, _END_HEADERS, self.stream_id, block))
+
+    def sent(self, count: int, output: list[Piece]) -> None:
+        if not self.size:
+            self.replies.queued -= 1
+            output.append(frame(Type.HEADERS, _LAST, self.stream_id, _OK_BLOCK))
+            self.replies.forget_window(self.stream_id)
 
 
 class Replies:
-    """The connection's output, and the lane streams' outbound windows.
+    """The connection's output, its open unary calls, and their outbound windows.
 
-    Invariant: `_windows` holds only lane streams that are not over.
+    Invariants: `open` are the calls handed out, not answered and not closed; `_windows` holds
+    only lane streams that are not over.
     """
 
-    def __init__(self, connection: H2Connection) -> None:
-        self._connection = connection
-        self._waiting: deque[_Waiting] = deque()
+    def __init__(
+        self, connection: H2Connection, encoder: StatelessEncoder, line: Line, output_bytes: int
+    ) -> None:
+        """With more than `output_bytes` waiting, `is_backlogged`."""
+        self._output_bytes = output_bytes
+        self._room = trio.lowlevel.ParkingLot()
+        self.open: dict[int, UnaryCall] = {}
+        self.encoder = encoder
+        self.line = line
+        self.output_bytes = 0  # put out and not taken, but for the fixed parts of answers
+        self.answers = (
+            0  # and DATA frames, put out since last asked for; they earn the peer budgets
+        )
+        self.message_bytes = 0  # of answers, since last asked for
+        self.queued = 0  # answers that wait in line
+        self.is_idle = False  # the writer waits: call `wake` when something is put out
+        self._h2 = connection
+        self._output: list[Piece] = []
         self._windows: dict[int, int] = {}  # of streams whose window is not the initial one
         self._initial = connection.remote_settings.initial_window_size
-        self._output: list[bytes] = []
-        self.output_bytes = 0
+        self._most = 0  # the largest DATA frame that any stream may send at once
+        self.settings_changed()
 
-    # -- Output, in order
-
-    def put(self, data: bytes) -> None:
-        self._output.append(data)
-        self.output_bytes += len(data)
-
-    def put_h2(self) -> None:
-        """What h2 has to send takes its place in line."""
-        data = self._connection.data_to_send()
-        if data:
-            self.put(data)
-
-    def take(self) -> bytes:
-        """Everything to send now."""
-        self.put_h2()
-        data = b"".join(self._output)
-        self._output.clear()
-        self.output_bytes = 0
-        return data
+    def wake(self) -> None:
+        """Set by the connection: there is something to send."""
 
     # -- Answers
 
-    def reply(self, stream_id: int, message: bytes) -> None:
-        """OK, with a message."""
-        connection = self._connection
-        size = len(message) + PREFIX_BYTES
-        windows = self._windows
+    def answer(self, call: UnaryCall, message: bytes) -> None:
+        """`UnaryCall.reply`: OK, with a message."""
+        stream_id = call.stream_id
+        del self.open[stream_id]
+        call.method.counts.ok += 1
+        count = len(message)
+        size = count + PREFIX_BYTES
+        self.message_bytes += count
+        self.answers += 1
+        connection = self._h2
         if (
-            size > (windows.get(stream_id, self._initial) if windows else self._initial)
+            size > self._most
             or size > connection.outbound_flow_control_window
-            or size > connection.max_outbound_frame_size
-            or self._waiting
+            or self.line
+            or self.encoder.owes_update
         ):
-            prefix = PREFIX.pack(0, len(message))
-            self._waiting.append(_Waiting(stream_id, prefix + message))
-            self.flush()
-            return
-        if windows:
-            windows.pop(stream_id, None)
-        connection.outbound_flow_control_window -= size
-        head = _pack_head(
-            _HEAD_KIND,
-            _END_HEADERS,
-            stream_id,
-            _RESPONSE_BLOCK,
-            size << 8,
-            0,
-            stream_id,
-            0,
-            size - PREFIX_BYTES,
-        )
-        data = head + message + _pack_tail(_TAIL_KIND, _LAST, stream_id, _OK_BLOCK)
-        self._output.append(data)
-        self.output_bytes += len(data)
+            reply = Reply(self, stream_id)
+            self.queued += 1
+            self.line.add(reply, PREFIX.pack(0, count))
+            self.line.add(reply, message)
+        else:
+            connection.outbound_flow_control_window -= size
+            number = _pack_number(stream_id)
+            before, after = _SMALL[size] if size < 2048 else _around(size)
+            self._output += (
+                _HEADERS, number, before, number, after, message, _TRAILERS, number, _OK_BLOCK
+            )  # fmt: skip
+            self.output_bytes += size
+            if self._windows:
+                self._windows.pop(stream_id, None)
+        if self.is_idle:
+            self.wake()
 
-    def refuse(self, stream_id: int, status: Status, text: str) -> None:
-        """A status and no message."""
+    def refuse(self, call: UnaryCall, status: Status, text: str) -> None:
+        """`UnaryCall.refuse`: a status and no message."""
+        del self.open[call.stream_id]
+        call.method.counts.end(status)
+        self.answers += 1
+        self.put_status(call.stream_id, status, text)
+        if self.is_idle:
+            self.wake()
+
+    def put_status(self, stream_id: int, status: Status, text: str) -> None:
+        """A whole response that is nothing but a status."""
         self._windows.pop(stream_id, None)
-        block = encode(
+        block = self.encoder.encode(
             [
                 (b":status", b"200"),
                 (b"content-type", b"application/grpc"),
@@ -127,77 +175,80 @@ class Replies:
         )
         self.put(frame(Type.HEADERS, _LAST, stream_id, block))
 
-    def drop(self, stream_id: int) -> None:
-        """The stream is over: whatever waited for it is not sent."""
+    def close(self, stream_id: int) -> None:
+        """The peer, or a rule it broke, has ended the stream: nobody waits any more."""
         self._windows.pop(stream_id, None)
-        if self.is_waiting(stream_id):
-            self._waiting = deque(one for one in self._waiting if one.stream_id != stream_id)
+        call = self.open.pop(stream_id, None)
+        if call is not None:
+            call.closed = True
+            call.method.counts.end(Status.CANCELLED)
+        elif self.line.drop(stream_id):
+            self.queued -= 1
 
-    def is_waiting(self, stream_id: int) -> bool:
-        return any(one.stream_id == stream_id for one in self._waiting)
+    # -- Output, in order
 
-    def __len__(self) -> int:
-        """Replies that wait for windows."""
-        return len(self._waiting)
+    def put(self, data: bytes) -> None:
+        self._output.append(data)
+        self.output_bytes += len(data)
+
+    def put_h2(self) -> None:
+        """What h2 has to send takes its place in line."""
+        data = self._h2.data_to_send()
+        if data:
+            self.put(data)
+
+    def take(self, burst: int) -> bytes:
+        """Everything to send now, with up to `burst` bytes of what waits in line."""
+        if self.line:
+            self.put_h2()
+            self.answers += self.line.pump(burst, self._output)
+        data = b"".join(self._output)
+        self._output.clear()
+        self.output_bytes = 0
+        return data
 
     @property
-    def waiting_bytes(self) -> int:
-        return sum(len(one.data) - one.at for one in self._waiting)
+    def is_backlogged(self) -> bool:
+        """`Answerer.is_backlogged`."""
+        return self.output_bytes + self.line.size > self._output_bytes
 
-    # -- Windows
+    async def room(self) -> None:
+        """`Answerer.room`."""
+        while self.is_backlogged:
+            await self._room.park()
+
+    def taken(self) -> None:
+        """The socket has taken what `take` returned."""
+        if self._room:
+            self._room.unpark_all()
+
+    # -- Windows of lane streams
+
+    def window(self, stream_id: int) -> int:
+        return self._windows.get(stream_id, self._initial)
+
+    def charge(self, stream_id: int, count: int) -> None:
+        self._windows[stream_id] = self.window(stream_id) - count
+
+    def forget_window(self, stream_id: int) -> None:
+        self._windows.pop(stream_id, None)
 
     def open_window(self, stream_id: int, increment: int) -> bool:
         """A WINDOW_UPDATE of a lane stream; False if it makes the window too large."""
-        window = self._windows.get(stream_id, self._initial) + increment
+        window = self.window(stream_id) + increment
         if window > MAX_WINDOW:
             return False
         self._windows[stream_id] = window
-        self.flush()
+        self.line.window_opened(stream_id)
         return True
 
     def settings_changed(self) -> None:
         """A new initial window moves those of open streams too, RFC 9113 §6.9.2."""
-        initial = self._connection.remote_settings.initial_window_size
+        initial = self._h2.remote_settings.initial_window_size
         difference, self._initial = initial - self._initial, initial
         for stream_id in self._windows:
             self._windows[stream_id] += difference
             if self._windows[stream_id] > MAX_WINDOW:
                 raise ConnectionFault(Code.FLOW_CONTROL_ERROR, "window grows past 2^31-1")
-        self.flush()
-
-    def flush(self) -> None:
-        """Send what the windows allow of the replies that wait, a frame each in turn."""
-        stuck: list[_Waiting] = []
-        connection = self._connection
-        while self._waiting and connection.outbound_flow_control_window > 0:
-            reply = self._waiting.popleft()
-            if not self._send_frame(reply):
-                stuck.append(reply)
-            elif reply.at < len(reply.data):
-                self._waiting.append(reply)
-        self._waiting.extendleft(reversed(stuck))
-
-    def _send_frame(self, reply: _Waiting) -> bool:
-        """One DATA frame, and the trailers after the last; False if the window is shut."""
-        connection, stream_id = self._connection, reply.stream_id
-        window = self._windows.get(stream_id, self._initial)
-        count = min(
-            window,
-            connection.outbound_flow_control_window,
-            connection.max_outbound_frame_size,
-            len(reply.data) - reply.at,
-        )
-        if count <= 0:
-            return False
-        if not reply.started:
-            reply.started = True
-            self.put(frame(Type.HEADERS, _END_HEADERS, stream_id, _RESPONSE_BLOCK))
-        self.put(frame(Type.DATA, 0, stream_id, reply.data[reply.at : reply.at + count]))
-        reply.at += count
-        connection.outbound_flow_control_window -= count
-        if reply.at < len(reply.data):
-            self._windows[stream_id] = window - count
-        else:
-            self._windows.pop(stream_id, None)
-            self.put(frame(Type.HEADERS, _LAST, stream_id, _OK_BLOCK))
-        return True
+        self._most = min(initial, self._h2.max_outbound_frame_size)
+        self.line.windows_changed()

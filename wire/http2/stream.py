@@ -3,63 +3,65 @@
 from __future__ import annotations
 
 from collections import deque
-from typing import Protocol
 
 import trio
 
-from wire.errors import EtcdError
-from wire.grpc.framing import MessageReader, frame
+from wire.errors import EtcdError, Refused
+from wire.grpc.framing import PREFIX_BYTES, MessageReader, frame
 from wire.grpc.service import Context, Method
+from wire.http2.headers import Headers
+from wire.http2.sending import Host, Sending
+from wire.http2.uploads import NO_ROOM
 from wire.invariant import invariant
+from wire.status import Status
 
 SEND_BUFFER_BYTES = 256 * 1024  # unsent, at which `send` begins to wait
 
 
-class Sender(Protocol):
-    """The connection's side."""
+class Stream(Sending):
+    """See `ServerStream`.
 
-    def wake_writer(self) -> None: ...
-
-    def consumed(self, stream_id: int, count: int) -> None:
-        """Request bytes were taken in: the peer may send as many more."""
-        ...
-
-
-class Stream:
-    """See `ServerStream`.  Request bytes are not acknowledged before the handler takes them, so
-    a slow handler slows its client and nobody else."""
+    The stream's window is given back as the handler takes its messages, so a slow handler slows
+    its client and nobody else.
+    """
 
     def __init__(
-        self, connection: Sender, stream_id: int, method: Method, context: Context, limit: int
+        self,
+        host: Host,
+        stream_id: int,
+        method: Method,
+        context: Context,
+        response_headers: Headers,
+        message_bytes: int,
     ) -> None:
-        self.stream_id = stream_id
+        super().__init__(host, stream_id, response_headers)
         self.method = method
         self.context = context
-        self.scope = trio.CancelScope()
-        self.pending = bytearray()  # to be sent, as windows allow
-        self.headers_sent = False
-        self.finished = False  # the handler is done; only trailers are missing
-        self._connection = connection
-        self._reader = MessageReader(limit, context.encoding)
-        self._messages: deque[tuple[bytes, int]] = deque()  # with the window bytes each took
+        self.scope = trio.CancelScope()  # of the handler
+        self.ended = False  # the client has sent all it will
+        self._reader = MessageReader(message_bytes, context.encoding)
+        self._messages: deque[tuple[bytes, int, int]] = deque()  # with kept and owed bytes
+        self._kept = 0  # bytes of ours in the intake
+        self._owed = 0  # window bytes to give back
+        self._advanced = 0  # given back before the message they belong to was complete
+        self._window = host.h2.local_settings.initial_window_size
         self._fault: EtcdError | None = None
-        self._ended = False
-        self._owed = 0  # window bytes of a message that is not complete
         self._receiver: trio.lowlevel.Task | None = None
-        self._room = trio.lowlevel.ParkingLot()
 
     # -- The handler's side
 
     async def receive(self) -> bytes | None:
+        """`ServerStream.receive`; raises Refused for bytes that are no message."""
         while not self._messages:
             if self._fault is not None:
                 raise self._fault
-            if self._ended:
+            if self.ended:
                 await trio.lowlevel.checkpoint()
                 return None
             await self._wait()
-        message, taken = self._messages.popleft()
-        self._connection.consumed(self.stream_id, taken)
+        message, kept, owed = self._messages.popleft()
+        self._release(kept)
+        self._give_back(owed)
         return message
 
     async def _wait(self) -> None:
@@ -74,54 +76,74 @@ class Stream:
 
     async def send(self, message: bytes) -> None:
         await self.drained(SEND_BUFFER_BYTES)
-        self.method.counts.sent += 1
         self.send_framed(frame(message))
 
-    def send_framed(self, data: bytes) -> None:
-        self.pending += data
-        self._connection.wake_writer()
+    def send_framed(self, data: bytes, messages: int = 1) -> None:
+        self.method.counts.sent += messages
+        self._host.registry.sent_bytes += len(data) - messages * PREFIX_BYTES
+        self.add(data)
 
     @property
     def unsent(self) -> int:
-        return len(self.pending)
-
-    async def drained(self, below: int) -> None:
-        while len(self.pending) >= below:
-            await self._room.park()
+        return self.size
 
     # -- The connection's side
 
     def feed(self, data: bytes, window_bytes: int) -> None:
         """DATA came in, taking `window_bytes` of the window with its padding."""
-        self._owed += window_bytes
+        self._owed += window_bytes - len(data)
+        if self._fault is not None:
+            return
+        before = self._reader.buffered
+        self._kept += len(data)
+        self._host.intake.held += len(data)
         try:
             messages = self._reader.feed(data)
+            if self._host.intake.is_full:
+                raise NO_ROOM
         except EtcdError as fault:
             self._fault = fault
-            messages = []
-        for number, message in enumerate(messages):
-            # The window that several messages took together is given back with the last.
-            owed = self._owed if number == len(messages) - 1 else 0
-            self._messages.append((message, owed))
-            self.method.counts.received += 1
-        if messages:
-            self._owed = 0
-        elif self._owed > 16384:  # a long message: let the rest of it come
-            self._connection.consumed(self.stream_id, self._owed)
-            self._owed = 0
-        if messages or self._fault:
             self._wake()
+            return
+        if messages:
+            # What several messages took together is given back with the last.
+            kept = before + len(data) - self._reader.buffered
+            self._messages.extend((message, 0, 0) for message in messages[:-1])
+            self._messages.append((messages[-1], kept, kept - self._advanced))
+            self._advanced = 0
+            self.method.counts.received += len(messages)
+            self._host.registry.received_bytes += sum(map(len, messages))
+            self._wake()
+        if not self._messages:
+            # A message longer than the window cannot wait to be taken.
+            more = self._reader.buffered - self._advanced
+            self._advanced += more
+            self._give_back(more)
 
     def end(self) -> None:
         """The client has sent all it will."""
-        self._ended = True
+        self.ended = True
+        if self._reader.buffered and self._fault is None:
+            self._fault = Refused(Status.INTERNAL, "unexpected EOF")
         self._wake()
 
-    def took(self, count: int) -> None:
-        """The writer has sent that much of `pending`."""
-        del self.pending[:count]
-        if self._room:
-            self._room.unpark_all()
+    def close(self) -> None:
+        """The stream is over, and whatever it kept is let go."""
+        self._release(self._kept)
+        self._messages.clear()
+        self.discard()
+
+    def _release(self, count: int) -> None:
+        self._kept -= count
+        self._host.intake.held -= count
+
+    def _give_back(self, count: int) -> None:
+        """The peer may send `count` bytes more; it is told when that is much."""
+        self._owed += count
+        if self._owed * 2 >= self._window and not self._h2_stream.closed and not self.ended:
+            self._host.h2.increment_flow_control_window(self._owed, self.stream_id)
+            self._owed = 0
+            self._host.wake_writer()
 
     def _wake(self) -> None:
         if self._receiver is not None:
