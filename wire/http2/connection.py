@@ -158,7 +158,7 @@ class Connection:
                 if wait is not None:
                     waits.append(wait)
             requests.ready.clear()
-            for event in lane.events:
+            for event in lane.owner.events:
                 self._streams.handle(event)
             if lane.pings:
                 self._judge_pings(now)

@@ -23,12 +23,6 @@ from __future__ import annotations
 
 import struct
 
-import h2.config
-import h2.connection
-import h2.events
-import h2.exceptions
-import h2.settings
-
 from wire.grpc.framing import PREFIX, PREFIX_BYTES
 from wire.grpc.service import BatchHandler, Peer, Registry, UnaryCall
 from wire.http2.budget import Budget
@@ -44,19 +38,12 @@ from wire.http2.frames import (
     Flag,
     Type,
     frame,
-    window_update,
 )
-from wire.http2.headers import (
-    MAX_LIST_BYTES,
-    BlockFrames,
-    HeaderDecoder,
-    Headers,
-    StatelessEncoder,
-    encode,
-)
+from wire.http2.headers import BlockFrames, HeaderDecoder, StatelessEncoder
 from wire.http2.heads import CallHead, Head, understand
 from wire.http2.limits import Limits
 from wire.http2.outflow import Line
+from wire.http2.owner import Inflow, Owner, new_connection
 from wire.http2.replies import Replies
 from wire.http2.requests import Requests
 
@@ -72,14 +59,12 @@ _DATA_BYTES = _MESSAGE.size
 class Lane:
     """One server connection's protocol state.
 
-    Feed it with `receive` and `step`, look at `requests.ready`, `events` and `pings` after each
+    Feed it with `receive` and `step`, look at `requests.ready`, `owner.events` and `pings` after each
     step, and send what `replies.take` returns.  After a `ConnectionFault`: `fail`, send, close.
     """
 
     def __init__(self, registry: Registry, limits: Limits, peer: Peer, tasks: BatchHandler) -> None:
         """`tasks` takes the calls of unary methods that are coroutines."""
-        self.h2 = _new_h2(limits)
-        self.events: list[h2.events.Event] = []  # h2's, of the last step
         self.pings = 0  # received and not yet judged by the connection's keep-alive policy
         self.is_open = False  # preface and SETTINGS have come
         self.is_accepting = True  # False: draining, new streams are refused
@@ -89,12 +74,14 @@ class Lane:
         self._controls = Budget(limits.control_frames, "control frames")
         self._resets = Budget(limits.resets, "streams reset")
         encoder = StatelessEncoder()
-        self.h2.encoder = encoder  # type: ignore[assignment]
+        self.h2 = new_connection(limits, encoder)
         self.line = Line(self.h2)
         self.replies = Replies(self.h2, encoder, self.line, limits.output_bytes)
         self.requests = Requests(
             registry, limits, tasks, self.replies, self._controls, self._resets
         )
+        self.owner = Owner(self.h2, self.replies, self.requests, self._resets)
+        self._inflow = Inflow(self.h2, self.replies)
         self._decoder: HeaderDecoder[Head] = HeaderDecoder(
             lambda headers: understand(headers, registry, peer, self.requests.basket)
         )
@@ -103,9 +90,6 @@ class Lane:
         self._at = 0
         self._has_preface = False
         self._most_hot = min(limits.message_bytes, MAX_FRAME_BYTES - PREFIX_BYTES)
-        self._inbound = self.h2._inbound_flow_control_window_manager
-        self._uncharged = 0  # DATA bytes of the lane that h2 has not been told of
-        self._owed = 0  # DATA bytes to let the peer send again
         self.replies.put_h2()
 
     # -- Receiving
@@ -123,7 +107,7 @@ class Lane:
         Raises:
             ConnectionFault: the connection is over; what was found in this step is lost with it.
         """
-        self.events.clear()
+        self.owner.events.clear()
         if not self._has_preface and not self._take_preface():
             return False
         buffer, size = self._buffer, len(self._buffer)
@@ -144,7 +128,7 @@ class Lane:
                 self._at = end
                 self._frame(first & 0xFF, flags, stream & STREAM_MASK, buffer[at:end], now)
         finally:
-            self._credit()
+            self._inflow.settle()
 
     def _take_hot_frames(self, now: float) -> int:
         """The usual frames, without a detour: HEADERS seen before, and DATA that is a message.
@@ -216,7 +200,7 @@ class Lane:
                 break
         self._at = at
         self.h2.highest_inbound_stream_id = highest
-        self._uncharged += message_bytes + calls * PREFIX_BYTES
+        self._inflow.uncharged += message_bytes + calls * PREFIX_BYTES
         self._registry.received_bytes += message_bytes
         return at
 
@@ -237,9 +221,7 @@ class Lane:
             return 0
         most = min(limits.concurrent_streams, limits.open_streams)
         most -= len(replies.open) + len(self.requests.uploads) + replies.queued
-        # h2 counts its open streams by looking at all of them, so first ask for less.
-        room = most - len(self.h2.streams)
-        return room if room > 0 else most - self.h2.open_inbound_streams
+        return most - self.owner.open_streams(most)
 
     def _take_preface(self) -> bool:
         head = self._buffer[: len(PREFACE)]
@@ -273,13 +255,13 @@ class Lane:
             elif kind in _KNOWN:
                 if kind == Type.PING and not flags & Flag.ACK:
                     self.pings += 1
-                self._to_h2(data)
+                self.owner.give(data)
 
     def _first(self, kind: int, flags: int, data: bytes) -> None:
         """The first frame has to be SETTINGS, RFC 9113 §3.4."""
         if kind != Type.SETTINGS or flags & Flag.ACK:
             raise ConnectionFault(Code.PROTOCOL_ERROR, "the first frame is not SETTINGS")
-        self._to_h2(data)
+        self.owner.give(data)
         self.is_open = True
 
     # -- HEADERS and CONTINUATION
@@ -313,7 +295,7 @@ class Lane:
         elif requests.is_late(stream):
             pass
         elif stream in connection.streams:
-            self._pass_headers(stream, flags, head.headers)
+            self.owner.give_headers(stream, flags, head.headers)
         elif stream in requests:
             requests.reset(stream, Code.STREAM_CLOSED)
         elif stream <= connection.highest_inbound_stream_id or not stream & 1:
@@ -322,63 +304,30 @@ class Lane:
             connection.highest_inbound_stream_id = stream
             requests.reset(stream, Code.REFUSED_STREAM)
         elif head.call is None:
-            self._pass_headers(stream, flags, head.headers)
+            self.owner.give_headers(stream, flags, head.headers)
         else:
             connection.highest_inbound_stream_id = stream
             requests.open(stream, head.call, flags, now)
-
-    def _pass_headers(self, stream: int, flags: int, headers: Headers) -> None:
-        """Hand a decoded block to h2, in frames that need no decoder state."""
-        block = encode(headers)
-        kind, end_stream = Type.HEADERS, flags & _END_STREAM
-        while len(block) > MAX_FRAME_BYTES:
-            self._to_h2(frame(kind, end_stream, stream, block[:MAX_FRAME_BYTES]))
-            block = block[MAX_FRAME_BYTES:]
-            kind, end_stream = Type.CONTINUATION, 0
-        self._to_h2(frame(kind, end_stream | _END_HEADERS, stream, block))
 
     # -- DATA, and the windows it uses
 
     def _data(self, stream: int, flags: int, data: bytes, now: float) -> None:
         count = len(data) - HEADER_BYTES
         if stream in self.requests.uploads:
-            self._uncharged += count
+            self._inflow.uncharged += count
             self.requests.data(stream, flags, data[HEADER_BYTES:], now)
         elif self.requests.is_late(stream, count):
-            self._uncharged += count
-        elif self._is_h2s(stream):
+            self._inflow.uncharged += count
+        elif self.owner.has(stream):
             padding = data[HEADER_BYTES] + 1 if flags & Flag.PADDED and count else 0
             if count == padding and not flags & _END_STREAM:
                 self._controls.spend()
-            self._owed += count
-            self._to_h2(data)
+            self._inflow.charged += count
+            self.owner.give(data)
         else:
             self._refuse_idle(stream, "DATA")
-            self._uncharged += count
+            self._inflow.uncharged += count
             self.requests.reset(stream, Code.STREAM_CLOSED)
-
-    def _credit(self) -> None:
-        """Charge the connection's window for what came in, and let the peer send as much again.
-
-        Whoever does not take his messages is held back by his own stream's window.
-        """
-        if self._uncharged:
-            count, self._uncharged = self._uncharged, 0
-            self._owed += count
-            try:
-                self._inbound.window_consumed(count)
-            except h2.exceptions.FlowControlError as error:
-                raise ConnectionFault(Code.FLOW_CONTROL_ERROR, str(error)) from error
-        if self._owed:
-            increment = self._inbound.process_bytes(self._owed)
-            self._owed = 0
-            if increment:
-                self.replies.put(window_update(0, increment))
-
-    def _is_h2s(self, stream: int) -> bool:
-        """Whether a stream is h2's, and not over."""
-        found = self.h2.streams.get(stream)
-        return found is not None and not found.closed
 
     def _refuse_idle(self, stream: int, what: str) -> None:
         """Only HEADERS and PRIORITY may come on a stream that is not open yet, RFC 9113 §5.1."""
@@ -403,8 +352,8 @@ class Lane:
                 self.requests.reset(stream, Code.PROTOCOL_ERROR)
             elif not self.replies.open_window(stream, increment):
                 self.requests.reset(stream, Code.FLOW_CONTROL_ERROR)
-        elif self._is_h2s(stream):
-            self._to_h2(data)
+        elif self.owner.has(stream):
+            self.owner.give(data)
             self.line.window_opened(stream)
         elif not self.requests.is_late(stream):
             self._refuse_idle(stream, "WINDOW_UPDATE")
@@ -415,8 +364,8 @@ class Lane:
             raise ConnectionFault(Code.FRAME_SIZE_ERROR, "RST_STREAM of a wrong size")
         if stream in self.requests:
             self.requests.peer_reset(stream)
-        elif self._is_h2s(stream):
-            self._to_h2(data)
+        elif self.owner.has(stream):
+            self.owner.give(data)
         elif not self.requests.is_late(stream):
             self._refuse_idle(stream, "RST_STREAM")
             self._controls.spend()
@@ -428,23 +377,6 @@ class Lane:
         if len(data) - HEADER_BYTES < 8:
             raise ConnectionFault(Code.FRAME_SIZE_ERROR, "GOAWAY of a wrong size")
         self.peer_leaves = True
-
-    def _to_h2(self, data: bytes) -> None:
-        try:
-            found = self.h2.receive_data(data)
-        except h2.exceptions.ProtocolError as error:
-            code = Code(int(error.error_code))
-            raise ConnectionFault(code, str(error) or type(error).__name__) from error
-        for event in found:
-            if isinstance(event, h2.events.RemoteSettingsChanged):
-                self.replies.settings_changed()
-            elif isinstance(event, h2.events.StreamReset):
-                self._resets.spend()
-                self.line.drop(event.stream_id)
-                if not event.remote_reset:
-                    self.requests.expect_late(event.stream_id)
-            self.events.append(event)
-        self.replies.put_h2()
 
     # -- As time passes, and the end
 
@@ -478,24 +410,3 @@ class Lane:
         """The connection is gone: nobody waits for an answer any more."""
         for stream in (*self.replies.open, *self.requests.uploads):
             self.requests.close(stream)
-
-
-def _new_h2(limits: Limits) -> h2.connection.H2Connection:
-    """h2's part, with our SETTINGS and windows in its output."""
-    connection = h2.connection.H2Connection(
-        h2.config.H2Configuration(client_side=False, header_encoding=None)
-    )
-    settings = h2.settings.SettingCodes
-    connection.local_settings = h2.settings.Settings(
-        client=False,
-        initial_values={
-            settings.MAX_CONCURRENT_STREAMS: limits.concurrent_streams,
-            settings.INITIAL_WINDOW_SIZE: limits.stream_window,
-            settings.MAX_HEADER_LIST_SIZE: MAX_LIST_BYTES,
-        },
-    )
-    connection.initiate_connection()
-    connection.increment_flow_control_window(
-        limits.connection_window - connection.inbound_flow_control_window
-    )
-    return connection
