@@ -80,14 +80,15 @@ class Safety:
             known = self.committed.setdefault(index, term)
             assert known == term, f"{member.id} commits term {term} at {index}, was {known}"
         self.last_committed = max(self.last_committed, log.committed)
-        if member.raft.role is Role.LEADER and log.committed > log.offset:
-            index = log.committed
+        index, raft = log.committed, member.raft
+        # (Of an earlier term it may have learnt, with a vote, what another has committed.)
+        if raft.role is Role.LEADER and index > log.offset and log.term(index) == raft.term:
             on_disk = {
                 m.id: index
                 for m in self._members.values()
                 if m.disk.start.index > index or m.disk.term(index) == log.term(index)
             }
-            assert member.raft.configuration.agreed_index(on_disk) >= index, (
+            assert raft.configuration.agreed_index(on_disk) >= index, (
                 f"{member.id} commits {index}, which is on {sorted(on_disk)} only"
             )
 
