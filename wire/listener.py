@@ -17,7 +17,7 @@ import trio
 from wire.grpc.service import Peer
 from wire.http2.frames import PREFACE
 from wire.log import Log
-from wire.network import no_delay, peer_address
+from wire.network import keep_alive, peer_address
 from wire.tls import PeerRefused, ServerTLS, check_peer, common_name
 
 READ_BYTES = 65536
@@ -117,7 +117,7 @@ class Port:
 
     async def _open(self, stream: trio.abc.Stream) -> None:
         """Find out who is there and what they speak, then serve that."""
-        no_delay(stream)
+        keep_alive(stream)
         address = peer_address(stream)
         self._half_open += 1
         opened = None
