@@ -91,6 +91,7 @@ class Connection:
         self._lane = Lane(registry, limits, peer, tasks=self)
         self._replies = self._lane.replies
         self._replies.wake = self.wake_writer  # type: ignore[method-assign]
+        self._replies.gave_up = self._cancel_task  # type: ignore[method-assign]
         self._streams = Streams(self, self._lane, registry, peer, http_handler, limits)
         self._pings = Pings(keep_alive, trio.current_time())
         self._tasks: dict[int, trio.CancelScope] = {}  # of unary calls that have one
@@ -203,6 +204,10 @@ class Connection:
                 call.refuse(self.defect(call.method.path, error))
         del self._tasks[call.stream_id]
 
+    def _cancel_task(self, stream_id: int) -> None:
+        if stream_id in self._tasks:
+            self._tasks[stream_id].cancel()
+
     def defect(self, path: str, error: Exception) -> Refused:
         """What to tell the client of a handler's exception that is no refusal.
 
@@ -239,8 +244,7 @@ class Connection:
                 soonest = min(soonest, call.deadline)
                 continue
             call.refuse(DeadlineExceeded())
-            if call.stream_id in self._tasks:
-                self._tasks[call.stream_id].cancel()
+            self._cancel_task(call.stream_id)
         self._lane.requests.soonest = soonest
 
     # -- Writing

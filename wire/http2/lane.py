@@ -59,8 +59,8 @@ _DATA_BYTES = _MESSAGE.size
 class Lane:
     """One server connection's protocol state.
 
-    Feed it with `receive` and `step`, look at `requests.ready`, `owner.events` and `pings` after each
-    step, and send what `replies.take` returns.  After a `ConnectionFault`: `fail`, send, close.
+    Feed it with `receive` and `step`; after each step look at `requests.ready`, `owner.events` and
+    `pings`, and send what `replies.take` returns.  After a `ConnectionFault`: `fail`, send, close.
     """
 
     def __init__(self, registry: Registry, limits: Limits, peer: Peer, tasks: BatchHandler) -> None:

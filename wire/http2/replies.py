@@ -118,6 +118,9 @@ class Replies:
     def wake(self) -> None:
         """Set by the connection: there is something to send."""
 
+    def gave_up(self, stream_id: int) -> None:
+        """Set by the connection: nobody waits for this call's answer any more."""
+
     # -- Answers
 
     def answer(self, call: UnaryCall, message: bytes) -> None:
@@ -182,6 +185,7 @@ class Replies:
         if call is not None:
             call.closed = True
             call.method.counts.end(Status.CANCELLED)
+            self.gave_up(stream_id)
         elif self.line.drop(stream_id):
             self.queued -= 1
 

@@ -5,6 +5,7 @@ What the server says is read with hyperframe and hpack, not with code of ours.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -182,6 +183,7 @@ class RawPeer:
         self.seen: list[Frame] = []
         self.responses: dict[int, Response] = {}
         self.sent_bytes = 0
+        self.uploaded: Counter[int] = Counter()  # by stream, and for all of them by 0
         self.is_closed = False  # the server has closed its end
         self._buffer = b""
         self._decoder = Decoder()
@@ -247,12 +249,31 @@ class RawPeer:
     async def response(self, stream: int) -> Response:
         """The whole of one stream's response: ended or reset."""
 
-        def done() -> bool:
-            response = self.responses.get(stream)
-            return response is not None and (response.ended or response.reset is not None)
-
-        await self.until(done)
+        await self.until(lambda: self._is_over(stream))
         return self.responses[stream]
+
+    async def upload(self, stream: int, body: bytes) -> None:
+        """Send a body and end the stream, as the server's windows allow."""
+        at = 0
+        while at < len(body) and not self._is_over(stream):
+            granted = 65535 + self._granted(0), (1 << 20) + self._granted(stream)
+            count = min(granted[0] - self.uploaded[0], granted[1] - self.uploaded[stream])
+            piece = body[at : at + min(count, 16384)]
+            if not piece:
+                assert await self.read()
+                continue
+            at += len(piece)
+            self.uploaded[0] += len(piece)
+            self.uploaded[stream] += len(piece)
+            await self.send(data(stream, piece, end=at == len(body)))
+
+    def _granted(self, stream: int) -> int:
+        updates = self.of(WindowUpdateFrame)
+        return sum(frame.window_increment for frame in updates if frame.stream_id == stream)
+
+    def _is_over(self, stream: int) -> bool:
+        response = self.responses.get(stream)
+        return response is not None and (response.ended or response.reset is not None)
 
     async def goaway(self) -> GoAwayFrame:
         """The server's only GOAWAY; and it closes after it."""
@@ -271,6 +292,10 @@ class RawPeer:
         await self.until(
             lambda: sum(frame.opaque_data == mark for frame in self.of(PingFrame)) > before
         )
+
+    def bodies(self, stream: int) -> bytes:
+        """What has come on a stream so far."""
+        return self.responses[stream].body if stream in self.responses else b""
 
     def of(self, kind: type) -> list[Any]:
         return [frame for frame in self.seen if isinstance(frame, kind)]
