@@ -9,7 +9,7 @@ Source: etcd server/etcdserver/api/snap/snapshotter.go.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 import google_crc32c
 from google.protobuf.message import DecodeError
@@ -74,22 +74,26 @@ def read(disk: Disk, path: str) -> Snapshot:
     return Snapshot(metadata, parsed.data)
 
 
-def load_newest(disk: Disk, directory: str, vouched: Iterable[SnapshotRecord]) -> Snapshot | None:
-    """The newest whole snapshot that the log knows of.
+def newest_first(disk: Disk, directory: str) -> Iterator[Snapshot]:
+    """The whole snapshots.
 
     On the way broken files are renamed to `.broken`, and half written ones removed.
     """
     for name in disk.list(directory):
         if name.endswith(".snap" + _SCRATCH):
             disk.unlink(f"{directory}/{name}")
-    known = {(record.index, record.term) for record in vouched}
     for name in reversed(_names(disk, directory)):
         path = f"{directory}/{name}"
         try:
-            snapshot = read(disk, path)
+            yield read(disk, path)
         except SnapshotBroken:
             disk.rename(path, path + ".broken")
-            continue
+
+
+def load_newest(disk: Disk, directory: str, vouched: Iterable[SnapshotRecord]) -> Snapshot | None:
+    """The newest whole snapshot that the log knows of."""
+    known = {(record.index, record.term) for record in vouched}
+    for snapshot in newest_first(disk, directory):
         if (snapshot.metadata.index, snapshot.metadata.term) in known:
             return snapshot
     return None

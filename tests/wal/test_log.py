@@ -8,7 +8,7 @@ import pytest
 
 from actors.raft.types import ConfState, HardState
 from actors.wal.disk import DiskFull, RealDisk
-from actors.wal.reader import read_log, snapshot_records
+from actors.wal.reader import SnapshotUnknown, read_log, snapshot_records
 from actors.wal.records import SnapshotRecord
 from actors.wal.scan import SECTOR_BYTES, LogCorrupt
 from actors.wal.segments import Segment, SegmentsBroken, segments
@@ -62,7 +62,7 @@ def test_reading_starts_at_the_snapshot(disk: SimulatedDisk):
     write(log, entry(6))
     assert read(disk, record).entries == [entry(4), entry(5), entry(6)]
     assert snapshot_records(disk, DIRECTORY) == [START, record]
-    with pytest.raises(SegmentsBroken, match="does not know the snapshot at 4"):
+    with pytest.raises(SnapshotUnknown, match="no record of the snapshot at 4"):
         read(disk, SnapshotRecord(4, 1))
     with pytest.raises(LogCorrupt, match="another term"):
         read(disk, SnapshotRecord(3, 2))
