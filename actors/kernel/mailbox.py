@@ -95,9 +95,18 @@ class Inbox:
         self._add(message)
         return True
 
-    def notify(self, notice: Notice) -> None:
-        """Never blocks.  Lost when the actor has ended: what restarts reads the state anew."""
+    def notify(self, notice: Notice, *, wake: bool = True) -> None:
+        """Never blocks.  Lost when the actor has ended: what restarts reads the state anew.
+
+        Without `wake` the notice waits until something else wakes the actor: for news that
+        nobody acts on by itself.
+        """
         if self._closed:
+            return
+        if not wake:
+            receiver, self._receiver = self._receiver, None
+            self.notify(notice)
+            self._receiver = receiver
             return
         kind = type(notice)
         place = self._notices.get(kind)

@@ -138,6 +138,7 @@ class RaftStatus:
     commit_index: int = 0
     applied_index: int = 0
     reads_open: bool = False  # the local state is linearizable as it stands: no need to ask
+    awaits_applied: bool = False  # more is committed than may be handed out to be applied
     leader_changes: int = 0
     proposals_failed: int = 0
     proposals_pending: int = 0
@@ -189,7 +190,9 @@ class RaftActor:
         self.inbox.notify(Persisted(receipt))
 
     def applied(self, index: int, changes: Changes = ()) -> None:
-        self.inbox.notify(AppliedTo(index, changes))
+        """Said after every batch; worth waking up for only if something depends on it."""
+        urgent = bool(changes) or self.status.awaits_applied or not self.status.reads_open
+        self.inbox.notify(AppliedTo(index, changes), wake=urgent)
 
     def compact(self, index: int) -> None:
         self.inbox.notify(CompactTo(index))
@@ -390,6 +393,7 @@ class _Desk:
         status, log = self._status, self.core.log
         status.commit_index = log.committed
         status.applied_index = log.applied
+        status.awaits_applied = log.applying < min(log.committed, log.stable)
         if not status.reads_open and status.role is Role.LEADER:
             self._judge_reads()
 

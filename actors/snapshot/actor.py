@@ -48,13 +48,16 @@ class Retention:
 class Snapshotter:
     """The handle."""
 
-    def __init__(self, last_index: int) -> None:
+    def __init__(self, last_index: int, retention: Retention) -> None:
         """`last_index` is that of the snapshot the member started from."""
         self.inbox = Inbox("snapshotter", calls=0)
         self.last_index = last_index
+        self.retention = retention
 
     def reached(self, index: int, term: int, conf_state: ConfState) -> None:
-        self.inbox.notify(Reached(index, term, conf_state))
+        """Said after every batch; wakes the actor only when there is enough for a snapshot."""
+        if index - self.last_index >= self.retention.snapshot_count:
+            self.inbox.notify(Reached(index, term, conf_state))
 
 
 async def run_snapshotter(
@@ -65,11 +68,11 @@ async def run_snapshotter(
     backend: BackendActor,
     worker: Worker,
     compact: Callable[[int], None],
-    retention: Retention,
     *,
     task_status: trio.TaskStatus[Snapshotter] = trio.TASK_STATUS_IGNORED,
 ) -> None:
     """`directory` holds the snapshot files; `compact` tells raft to forget entries."""
+    retention = snapshotter.retention
     with snapshotter.inbox:
         task_status.started(snapshotter)
         while True:

@@ -88,7 +88,7 @@ class MaintenanceService:
             dbSizeQuota=max(self._quota.limit_bytes, 0),
             leader=raft.leader,
             raftIndex=raft.commit_index,
-            raftAppliedIndex=raft.applied_index,
+            raftAppliedIndex=self._backend.backend.applied_index,
             raftTerm=raft.term,
             errors=errors,
             isLearner=me is not None and me.is_learner,

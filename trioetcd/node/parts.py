@@ -22,6 +22,7 @@ from actors.lease.actor import Lessor
 from actors.lease.ids import IDs
 from actors.lease.table import LeaseChanges, LeaseTable, min_ttl
 from actors.mvcc.actor import Machine, Progress
+from actors.mvcc.feed import Feed
 from actors.mvcc.store import Store
 from actors.raft.actor import Duty, RaftActor
 from actors.raft.config import Config
@@ -76,12 +77,18 @@ class Fanout:
     """Tells everybody who follows the state machine how far it is."""
 
     def __init__(
-        self, raft: RaftActor, snapshotter: Snapshotter, lessor: Lessor, hub: WatchHub
+        self,
+        raft: RaftActor,
+        snapshotter: Snapshotter,
+        lessor: Lessor,
+        hub: WatchHub,
+        feed: Feed,
     ) -> None:
         self._raft = raft
         self._snapshotter = snapshotter
         self._lessor = lessor
         self._hub = hub
+        self._feed = feed
         self._revision = 0
 
     def applied(self, reached: Progress) -> None:
@@ -89,7 +96,8 @@ class Fanout:
         self._snapshotter.reached(reached.index, reached.term, reached.conf_state)
         if reached.revision != self._revision:
             self._revision = reached.revision
-            self._hub.revision_exists()
+            if self._feed.wanted:  # else nobody watches
+                self._hub.revision_exists()
 
     def leases_changed(self, changes: LeaseChanges) -> None:
         self._lessor.changed(changes)
@@ -158,9 +166,9 @@ class Parts:
         self.machine = Machine(self.applier)
         self.raft = RaftActor(self.member_id)
         self.lessor = Lessor()
-        self.snapshotter = Snapshotter(storage.snapshot.index)
+        self.snapshotter = Snapshotter(storage.snapshot.index, settings.retention)
         self.hub = WatchHub()
-        self.fanout = Fanout(self.raft, self.snapshotter, self.lessor, self.hub)
+        self.fanout = Fanout(self.raft, self.snapshotter, self.lessor, self.hub, self.store.feed)
         self.duties: list[Duty] = [self._let_leases_run_out]
         self.checkpoint_interval = CHECKPOINT_SECONDS if settings.lease_checkpoints else None
 

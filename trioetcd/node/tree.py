@@ -110,7 +110,6 @@ def derived(parts: Parts) -> list[Child]:
         parts.backend,
         parts.wal_worker,
         parts.raft.compact,
-        settings.retention,
     )
 
     def watch_hub(*, task_status: trio.TaskStatus[WatchHub]) -> Awaitable[object]:
