@@ -213,9 +213,11 @@ def h2load(
 
     def run(calls: int) -> tuple[int, float]:
         answer = subprocess.run(
-            ["h2load", f"-n{calls}", f"-c{connections}", f"-m{in_flight}", f"-d{body}"]
-            + ["-Hcontent-type: application/grpc", "-Hte: trailers"]
-            + [f"http://127.0.0.1:{port}/etcdserverpb.KV/{method}"],
+            [
+                *("h2load", f"-n{calls}", f"-c{connections}", f"-m{in_flight}", f"-d{body}"),
+                *("-Hcontent-type: application/grpc", "-Hte: trailers"),
+                f"http://127.0.0.1:{port}/etcdserverpb.KV/{method}",
+            ],
             capture_output=True,
             check=True,
             text=True,
