@@ -6,12 +6,8 @@ Waits on  nobody.
 Restarts  no: after a failed write or fsync the disk cannot be trusted, and never again is.
 
 All that waits when the disk is free becomes one write and one fdatasync; while that runs the
-next batch gathers.  Where it runs depends on the disk.  A round trip to the thread costs 150 µs
-here, as much as the fdatasync of a fast disk, and for that long the event loop may as well
-stand still; a slow disk's fdatasync must not hold up heartbeats.  So the fdatasync runs on the
-event loop while recent ones were shorter than INLINE_SECONDS, and on the worker otherwise.  With
-few entries in a group, few clients wait and there is little else to do meanwhile: then the
-shorter way pays up to LONE_SECONDS.
+next batch gathers.  On a fast disk it runs on the event loop, on a slow one on the worker: see
+`pace`.
 """
 
 from __future__ import annotations
@@ -25,16 +21,14 @@ import trio
 from actors.kernel import Call, Inbox, Notice, Worker
 from actors.raft.ready import Write
 from actors.raft.types import Snapshot
+from actors.wal.pace import Pace
 from actors.wal.records import SnapshotRecord
 from actors.wal.writer import LogWriter
 from wire.invariant import InvariantBroken
 
 INBOX_CALLS = 16
-INLINE_SECONDS = 0.0005  # a heartbeat is two hundred times as long
 LONE_ENTRIES = 16  # in a group: fewer, and the event loop has hardly anything else to do
 LONE_SECONDS = 0.005  # a stall that heartbeats survive twenty times over
-SMOOTHING = 0.1  # weight of the newest fdatasync in the average
-FIRST_GUESS = 0.01  # seconds: a disk is slow until it has shown otherwise
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,7 +143,7 @@ async def _commit_group(messages: list[Any], log: _Log, persisted: Callable[[int
 
 
 class _Log:
-    """The writer, and where its work runs; see the top of the module."""
+    """The writer, and where its work runs; see `pace`."""
 
     def __init__(
         self,
@@ -163,7 +157,7 @@ class _Log:
         self._times = times
         self._save_snapshot = save_snapshot
         self._clock = trio.lowlevel.current_clock()  # may be read on the worker too
-        self._average = FIRST_GUESS
+        self._pace = Pace()
 
     async def append(self, write: Write) -> None:
         snapshot, record = write.snapshot, None
@@ -177,9 +171,9 @@ class _Log:
 
     async def write_and_sync(self, entries: int) -> None:
         self.writer.write()
-        inline = self._average < (LONE_SECONDS if entries <= LONE_ENTRIES else INLINE_SECONDS)
+        inline = self._pace.next_is_inline()
         seconds = self._timed_sync() if inline else await self._worker.run(self._timed_sync)
-        self._average += SMOOTHING * (seconds - self._average)
+        self._pace.note(seconds, inline=inline)
         self._times.note(seconds)
 
     def _timed_sync(self) -> float:
