@@ -32,7 +32,6 @@ from actors.raft.types import (
     NO_NODE,
     NO_SNAPSHOT,
     TERMLESS,
-    TRANSFER,
     AnyConfChange,
     ConfState,
     Entry,
@@ -44,15 +43,11 @@ from actors.raft.types import (
     Snapshot,
     SnapshotMetadata,
 )
+from actors.raft.voter import ELECTION, QUESTIONS, Voter
 from actors.raft.writes import Writes
 from wire.invariant import invariant
 
 _OF_LEADER = frozenset({MessageType.APPEND, MessageType.HEARTBEAT, MessageType.SNAPSHOT})
-_REPLY_TO = {
-    MessageType.VOTE: MessageType.VOTE_REPLY,
-    MessageType.PRE_VOTE: MessageType.PRE_VOTE_REPLY,
-}
-_OF_ELECTIONS = frozenset(_REPLY_TO) | frozenset(_REPLY_TO.values())
 
 
 class Raft:
@@ -79,12 +74,13 @@ class Raft:
         self.term, self.vote, _ = hard_state
         self.leader = NO_NODE
         self._rng = rng
+        self._voter = Voter(self)
         self._outbox: list[Message] = []
         self._writes = Writes(hard_state)
         self._snapshot: Snapshot | None = None  # to be written
         self._read_states: list[ReadState] = []
         self._last_token = rng.getrandbits(62)  # a token of before a restart must not be known
-        self._role: Follower | Candidate | Leader = Follower(self, now)
+        self.role_state: Follower | Candidate | Leader = Follower(self, now)
         self._published = self.soft_state
 
     @classmethod
@@ -128,12 +124,12 @@ class Raft:
     @property
     def deadline(self) -> float:
         """When to call `wake` at the latest, whatever else happens; may be infinite."""
-        return self._role.deadline
+        return self.role_state.deadline
 
     def wake(self, now: float) -> None:
         """It is `now`: campaign, send heartbeats, step down; nothing before the deadline."""
-        if now >= self._role.deadline:
-            self._role.wake(now)
+        if now >= self.role_state.deadline:
+            self.role_state.wake(now)
 
     def random_timeout(self) -> float:
         """Seconds without a leader before an election, drawn anew each time; thesis §3.4."""
@@ -149,7 +145,7 @@ class Raft:
         Raises:
             NoLeader, ProposalDropped, TooManyUncommitted: nothing was appended.
         """
-        return self._role.propose(datas)
+        return self.role_state.propose(datas)
 
     def propose_conf_change(self, change: AnyConfChange, now: float) -> int:
         """As `propose`, for one change of configuration.
@@ -158,7 +154,7 @@ class Raft:
             ConfChangeRefused: (leader only) not legal from the configuration in use, or the
                 change before it is not applied yet.
         """
-        return self._role.propose_conf_change(change)
+        return self.role_state.propose_conf_change(change)
 
     def read_index(self, now: float) -> int:
         """Ask for an index that includes everything committed by now; the read's token.
@@ -170,7 +166,7 @@ class Raft:
             NoLeader, TooManyReads.
         """
         token = self._last_token + 1
-        self._role.read_index(token)
+        self.role_state.read_index(token)
         self._last_token = token
         return token
 
@@ -182,32 +178,32 @@ class Raft:
         """
         if not self.configuration.is_voter(to):
             raise TransferRefused("the leadership goes to a voter or nowhere")
-        self._role.transfer_leadership(to, now)
+        self.role_state.transfer_leadership(to, now)
 
     def report_unreachable(self, peer: NodeID) -> None:
         """Messages to `peer` were lost: send less ahead until it answers."""
-        if isinstance(self._role, Leader):
-            self._role.report_unreachable(peer)
+        if isinstance(self.role_state, Leader):
+            self.role_state.replication.unreachable(peer)
 
     def report_snapshot(self, peer: NodeID, *, arrived: bool) -> None:
         """The snapshot for `peer` got there, or did not and will be tried again."""
-        if isinstance(self._role, Leader):
-            self._role.report_snapshot(peer, arrived=arrived)
+        if isinstance(self.role_state, Leader):
+            self.role_state.replication.snapshot_done(peer, arrived=arrived)
 
     def campaign(self, now: float) -> bool:
         """Start an election now (a pre-vote first, if configured); whether that was possible."""
-        return not isinstance(self._role, Leader) and self._campaign(now, transfer=False)
+        return not isinstance(self.role_state, Leader) and self._campaign(now, transfer=False)
 
     def hasten_election(self, now: float, within: float) -> None:
         """A member that has just started need not wait a whole election timeout."""
-        if isinstance(self._role, Follower):
-            self._role.hasten(now + within)
+        if isinstance(self.role_state, Follower):
+            self.role_state.hasten(now + within)
 
     # What the driver did
 
     def ready(self) -> Ready | None:
         """What there is to do now; None if nothing.  Taking it counts as doing it."""
-        role = self._role
+        role = self.role_state
         if isinstance(role, Leader):
             role.flush()
         write, free = self._writes.begin(self.log, self.term, self.vote, self._snapshot)
@@ -227,8 +223,8 @@ class Raft:
     def persisted(self, receipt: int, now: float) -> None:
         """The write with this receipt, and every one before it, is durable."""
         free = self._writes.finish(self.log, receipt)
-        if isinstance(self._role, Leader):
-            self._role.persisted()
+        if isinstance(self.role_state, Leader):
+            self.role_state.persisted()
         for message in free:
             if message.to == self.id:
                 self.step(message, now)  # a candidate's own vote
@@ -238,21 +234,23 @@ class Raft:
     def applied(self, index: int) -> None:
         """Everything through `index` is in the state machine."""
         self.log.applied_to(index)
-        if isinstance(self._role, Leader):
-            self._role.applied()
+        if isinstance(self.role_state, Leader):
+            self.role_state.applied()
 
     def apply_conf_change(self, change: AnyConfChange, index: int, now: float) -> ConfState:
         """The committed change at `index` takes effect; the configuration from now on.
 
         A change the driver refuses is applied with node id 0: it then changes nothing.  One that
-        was handed out before a snapshot that includes it changes nothing either.
+        was handed out before a snapshot that includes it changes nothing either.  A member that
+        is removed should go on answering messages for some election timeouts before it stops:
+        who stays may not know yet that it needs no vote of it.
 
         Raises:
             ConfChangeRefused: the log holds a change that is not legal: it was not proposed here.
         """
         if index > self.log.offset:
             self.configuration = self.configuration.after(change)
-            self._role.configuration_changed(now)
+            self.role_state.configuration_changed(now)
         return self.configuration.conf_state()
 
     def compact(self, index: int) -> None:
@@ -263,27 +261,27 @@ class Raft:
 
     @property
     def role(self) -> Role:
-        return self._role.role
+        return self.role_state.role
 
     @property
     def soft_state(self) -> SoftState:
-        return SoftState(self.term, self.leader, self._role.role)
+        return SoftState(self.term, self.leader, self.role_state.role)
 
     def status(self) -> Status:
-        leading = self._role if isinstance(self._role, Leader) else None
+        leading = self.role_state if isinstance(self.role_state, Leader) else None
         return Status(
             node_id=self.id,
             term=self.term,
             vote=self.vote,
             leader=self.leader,
-            role=self._role.role,
+            role=self.role_state.role,
             commit=self.log.committed,
             applied=self.log.applied,
             last_index=self.log.last_index,
             first_index=self.log.offset + 1,
             conf_state=self.configuration.conf_state(),
             transferring_to=leading.transferring_to if leading else NO_NODE,
-            peers=leading.peer_status() if leading else {},
+            peers=leading.replication.status() if leading else {},
         )
 
     # Messages
@@ -293,48 +291,28 @@ class Raft:
         if message.to != self.id:
             return
         kind = message.type
-        if kind in _OF_ELECTIONS:
-            self._learn_commit(message)
-        if kind not in TERMLESS:
-            if message.term > self.term:
-                if not self._enter_term_of(message, now):
-                    return
-            elif message.term < self.term:
+        if kind in ELECTION:
+            self._voter.learn_commit(message)
+        if kind not in TERMLESS and message.term != self.term:
+            if message.term < self.term:
                 self._answer_the_past(message)
                 return
-        if kind in _REPLY_TO:
-            self._judge_candidate(message, now)
+            if self._voter.ignores(message, now):
+                return
+            self._enter_term_of(message, now)
+        if kind in QUESTIONS:
+            self._voter.judge(message, now)
         else:
-            self._role.step(message, now)
+            self.role_state.step(message, now)
 
-    def _learn_commit(self, message: Message) -> None:
-        """Take over a commit index along with a vote; what is committed is so in any term.
-
-        A member may have been removed by a change that a candidate has and does not know to be
-        committed: then the candidate asks for a vote it does not need, of one that cannot lead
-        and whose log may be longer.  This tells it.  (As in TiKV's raft-rs, maybe_commit_by_vote.)
-        """
-        log, commit = self.log, message.commit
-        if commit > log.committed and log.term(commit) == message.hint:
-            log.commit_to(commit)
-
-    def _enter_term_of(self, message: Message, now: float) -> bool:
-        """Follow a later term, thesis §3.3; False if the message is to be ignored instead."""
+    def _enter_term_of(self, message: Message, now: float) -> None:
+        """Follow a later term, thesis §3.3; but a pre-vote speaks of one that may never begin."""
         kind = message.type
-        if kind in _REPLY_TO and message.context != TRANSFER and self._in_lease(now):
-            # Who hears a leader helps no one to depose it, nor does it let the term be raised:
-            # so a removed or cut-off member disturbs nobody; thesis §4.2.3.
-            return False
-        asks_first = kind is MessageType.PRE_VOTE
+        asked = kind is MessageType.PRE_VOTE
         granted = kind is MessageType.PRE_VOTE_REPLY and not message.reject
-        if not (asks_first or granted):  # those two speak of a term that may never begin
-            self.become_follower(
-                message.term, message.sender if kind in _OF_LEADER else NO_NODE, now
-            )
-        return True
-
-    def _in_lease(self, now: float) -> bool:
-        return self.config.check_quorum and self._role.in_lease(now)
+        if not (asked or granted):
+            leader = message.sender if kind in _OF_LEADER else NO_NODE
+            self.become_follower(message.term, leader, now)
 
     def _answer_the_past(self, message: Message) -> None:
         """Tell the sender our term if it could otherwise stay behind for ever.
@@ -345,38 +323,11 @@ class Raft:
         if message.type in _OF_LEADER:
             self.send(Message(MessageType.APPEND_REPLY, message.sender, term=self.term))
         elif message.type is MessageType.PRE_VOTE:
-            self._answer_candidate(message, granted=False)
+            self._voter.answer(message, granted=False)
 
-    def _judge_candidate(self, message: Message, now: float) -> None:
-        """Grant or refuse a vote, or say what we would do; thesis §3.4, §3.6.1.
-
-        Learners vote too: whoever asks may know of a promotion that we have not applied yet.
-        """
-        free = self.vote == NO_NODE and self.leader == NO_NODE
-        ahead = message.type is MessageType.PRE_VOTE and message.term > self.term
-        may_vote = free or ahead or self.vote == message.sender
-        granted = may_vote and self.log.is_up_to_date(message.index, message.log_term)
-        if granted and message.type is MessageType.VOTE:
-            self.vote = message.sender
-            if isinstance(self._role, Follower):
-                self._role.postpone_election(now)
-        self._answer_candidate(message, granted=granted)
-
-    def _answer_candidate(self, message: Message, *, granted: bool) -> None:
-        commit = self.log.settled
-        reply = Message(
-            _REPLY_TO[message.type],
-            message.sender,
-            # A grant bears the term it was asked for: a pre-candidate's lies ahead of ours.
-            term=message.term if granted else self.term,
-            reject=not granted,
-            commit=commit,
-            hint=self.log.term(commit) or 0,
-        )
-        if message.type is MessageType.PRE_VOTE:
-            self.send(reply)  # it promises nothing
-        else:
-            self.hold(reply)
+    def hears_leader(self, now: float) -> bool:
+        """Whether a leader was heard within the shortest election timeout, or is this member."""
+        return self.role_state.in_lease(now)
 
     # What the roles use
 
@@ -442,19 +393,19 @@ class Raft:
         if term != self.term:
             self.term, self.vote = term, NO_NODE
         self.leader = leader
-        self._role = Follower(self, now)
+        self.role_state = Follower(self, now)
 
     def become_pre_candidate(self, now: float) -> None:
         self.leader = NO_NODE
-        self._role = Candidate(self, now, Role.PRE_CANDIDATE)
-        self._role.ask_for_votes(now)
+        self.role_state = Candidate(self, now, Role.PRE_CANDIDATE)
+        self.role_state.ask_for_votes(now)
 
     def become_candidate(self, now: float, *, transfer: bool = False) -> None:
         self.term, self.vote = self.term + 1, self.id
         self.leader = NO_NODE
-        self._role = Candidate(self, now, Role.CANDIDATE)
-        self._role.ask_for_votes(now, transfer=transfer)
+        self.role_state = Candidate(self, now, Role.CANDIDATE)
+        self.role_state.ask_for_votes(now, transfer=transfer)
 
     def become_leader(self, now: float) -> None:
         self.leader = self.id
-        self._role = Leader(self, now)
+        self.role_state = Leader(self, now)

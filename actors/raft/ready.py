@@ -55,6 +55,9 @@ class Ready:
     `write`        store it, then call `Raft.persisted`.  What depends on it (acknowledgements,
                    votes, commits) appears in a later Ready, never in this one.
     `messages`     send them; none waits for `write`.  They may be lost, repeated and reordered.
+                   A SNAPSHOT names the least index its receiver needs: send a snapshot of the
+                   state machine at that index or a later one, with that one's metadata, and then
+                   call `Raft.report_snapshot`, or nothing more is sent to that member.
     `committed`    apply them in order, after those of earlier Readys (and after their snapshot),
                    then call `Raft.applied`.  They are already on disk.  For an entry that is no
                    plain data, `Raft.apply_conf_change` comes before `Raft.applied` of its index.
