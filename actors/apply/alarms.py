@@ -52,6 +52,9 @@ class Alarms:
         """
         return [row for (_, k), row in sorted(self._active.items()) if kind in (NONE, k)]
 
+    def is_raised(self, member_id: int, kind: int) -> bool:
+        return (member_id, kind) in self._active
+
     def activate(self, member_id: int, kind: int) -> bytes:
         """Raise an alarm, which may be raised already, and return its row."""
         row = self._active.get((member_id, kind))

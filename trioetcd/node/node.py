@@ -40,7 +40,7 @@ class Node:
         self.cluster_id = parts.cluster_id
         self.tree = TreeNode("member")
         self.web = Web(self.tree, parts.membership, parts.alarms, parts.raft.status, parts.reads)
-        self.log = log.bind(local_member_id=f"{parts.member_id:x}")
+        self.log = log
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Until cancelled, or until a part fails that the member cannot go on without."""
@@ -113,7 +113,8 @@ async def open_node(
         storage = open_storage(settings, disk, _engine_opener(settings))
         stack.callback(_close, storage)
         seams = Seams(disk, wal_thread, backend_thread, chance, time.time)
-        node = Node(Parts(settings, storage, seams), log)
+        log = log.bind(local_member_id=f"{storage.member_id:x}")
+        node = Node(Parts(settings, storage, seams, log), log)
         gc.collect()
         gc.freeze()  # what recovery built stays; the collector need not look at it again
         async with trio.open_nursery() as nursery:

@@ -42,9 +42,11 @@ from trioetcd.api.proposals import Proposals
 from trioetcd.api.quota import Quota
 from trioetcd.api.reads import Reads
 from trioetcd.api.watch import WatchService
+from trioetcd.node.monitor import Monitor
 from trioetcd.node.recovery import Storage
 from trioetcd.node.settings import NodeSettings
 from wire.grpc.service import Registry
+from wire.log import Log
 
 CHECKPOINT_SECONDS = 300.0  # between checkpoints of leases; etcd's
 
@@ -106,8 +108,9 @@ class Fanout:
 class Parts:
     """See the top of the module."""
 
-    def __init__(self, settings: NodeSettings, storage: Storage, seams: Seams) -> None:
+    def __init__(self, settings: NodeSettings, storage: Storage, seams: Seams, log: Log) -> None:
         now = trio.current_time()
+        self.log_to = log
         self.settings = settings
         self.member_id = storage.member_id
         self.cluster_id = storage.cluster_id
@@ -175,6 +178,8 @@ class Parts:
     def _build_services(self, settings: NodeSettings) -> None:
         self.headers = HeaderWriter(self.cluster_id, self.member_id, self.raft.status)
         self.quota = Quota(settings.quota_bytes, self.rows.engine.size)
+        self.monitor = Monitor(self.member_id)
+        self.quota.exceeded = self.monitor.space_exceeded
         self.commit_times = CommitTimes(self.quota)
         self.fsync_times = Durations()
         self.proposals = Proposals(

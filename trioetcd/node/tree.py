@@ -4,7 +4,7 @@
     ├─ durable                one_for_all, no restarts: the disk, and what was promised
     │  ├─ wal  backend  mvcc  raft
     ├─ derived                one_for_one, 5 in 60 s: rebuilt from the store
-    │  ├─ lessor  watch-hub  reads  long-reads  snapshotter
+    │  ├─ lessor  watch-hub  reads  long-reads  snapshotter  monitor
     └─ edge                   one_for_one, no restarts: what clients talk to
        └─ proposals
 
@@ -28,6 +28,7 @@ from actors.wal.actor import run_wal
 from actors.watch.actor import WatchHub, run_watch_hub
 from actors.watch.ticks import Ticks
 from trioetcd.api.reads import run_long_reads, run_reads
+from trioetcd.node.monitor import run_monitor
 from trioetcd.node.parts import Parts
 
 DERIVED_BURST, DERIVED_PERIOD = 5, 60.0  # restarts, seconds
@@ -112,6 +113,8 @@ def derived(parts: Parts) -> list[Child]:
         parts.raft.compact,
     )
 
+    monitor = partial(run_monitor, parts.monitor, parts.alarms, parts.proposals, parts.log_to)
+
     def watch_hub(*, task_status: trio.TaskStatus[WatchHub]) -> Awaitable[object]:
         ticks = Ticks(parts.rng, settings.watch_progress_interval)  # new for every start
         return run_watch_hub(
@@ -129,6 +132,7 @@ def derived(parts: Parts) -> list[Child]:
         Child("reads", partial(run_reads, parts.reads), inbox=parts.reads.inbox),
         Child("long-reads", partial(run_long_reads, parts.reads), inbox=parts.reads.long_inbox),
         Child("snapshotter", snapshotter, inbox=parts.snapshotter.inbox),
+        Child("monitor", monitor, inbox=parts.monitor.inbox),
     ]
 
 

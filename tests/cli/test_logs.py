@@ -1,0 +1,79 @@
+"""Log lines in etcd's form."""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from trioetcd.cli.logs import BadOutput, LineLog, open_log
+from trioetcd.config.server import LogSettings
+
+
+def lines(text: io.StringIO) -> list[dict[str, object]]:
+    return [json.loads(line) for line in text.getvalue().splitlines()]
+
+
+def test_a_line_has_zaps_fields_in_order():
+    out = io.StringIO()
+    LineLog([out]).info("ready to serve client requests", local_member_id="ab", n=1)
+    [line] = lines(out)
+    assert list(line) == ["level", "ts", "caller", "msg", "local-member-id", "n"]
+    assert line["level"] == "info"
+    assert line["msg"] == "ready to serve client requests"
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z", str(line["ts"]))
+    assert re.fullmatch(r"cli/test_logs\.py:\d+", str(line["caller"]))
+
+
+def test_levels_below_the_threshold_are_silent():
+    out = io.StringIO()
+    log = LineLog([out], level="warn")
+    log.debug("a")
+    log.info("b")
+    log.warning("c")
+    log.bind(x=1).info("d")
+    log.bind(x=1).error("e")
+    assert [(line["level"], line["msg"]) for line in lines(out)] == [("warn", "c"), ("error", "e")]
+
+
+def test_bound_fields_are_on_every_line():
+    out = io.StringIO()
+    LineLog([out]).bind(local_member_id="ab").bind(y=2).info("m", z=3)
+    [line] = lines(out)
+    assert (line["local-member-id"], line["y"], line["z"]) == ("ab", 2, 3)
+
+
+def test_console_is_columns():
+    out = io.StringIO()
+    LineLog([out], as_json=False).warning("slow disk", took="1s")
+    assert re.fullmatch(
+        r'\S+Z  WARN   cli/test_logs\.py:\d+\s+slow disk  \{"took": "1s"\}\n', out.getvalue()
+    )
+
+
+def test_a_log_that_cannot_be_written_stops_nobody():
+    out = io.StringIO()
+    out.close()
+    LineLog([out]).info("x")
+
+
+def test_outputs_are_files_too(tmp_path: Path):
+    log = open_log(LogSettings(outputs=(str(tmp_path / "log"), "/dev/null")))
+    log.info("x")
+    assert json.loads((tmp_path / "log").read_text())["msg"] == "x"
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        (LogSettings(level="loud"), 'unrecognized level: "loud"'),
+        (LogSettings(format="xml"), 'unknown log format: "xml"'),
+        (LogSettings(outputs=("/no/such/dir/log",)), "cannot open log output"),
+    ],
+)
+def test_a_bad_output_is_said(settings: LogSettings, words: str):
+    with pytest.raises(BadOutput, match=words):
+        open_log(settings)
