@@ -27,8 +27,6 @@ from actors.wal.writer import LogWriter
 from wire.invariant import InvariantBroken
 
 INBOX_CALLS = 16
-LONE_ENTRIES = 16  # in a group: fewer, and the event loop has hardly anything else to do
-LONE_SECONDS = 0.005  # a stall that heartbeats survive twenty times over
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,7 +169,7 @@ class _Log:
 
     async def write_and_sync(self, entries: int) -> None:
         self.writer.write()
-        inline = self._pace.next_is_inline()
+        inline = self._pace.next_is_inline(entries)
         seconds = self._timed_sync() if inline else await self._worker.run(self._timed_sync)
         self._pace.note(seconds, inline=inline)
         self._times.note(seconds)

@@ -7,37 +7,47 @@ else, heartbeats too.
 
 So what counts is how long the disk itself takes.  Timed on the loop, it is that; timed on the
 thread, waiting for the lock is included, so that a long time proves nothing and a short one
-does.  While the disk is held to be slow, one in PROBE_EVERY runs on the loop to see.
+does.  While the disk is held to be slow, one in PROBE_EVERY runs on the loop to see.  With few
+entries in a group few clients wait, and the loop has hardly anything else to do meanwhile: then
+the shorter way pays for a slower disk too.
 """
 
 from __future__ import annotations
 
 INLINE_SECONDS = 0.0005  # a heartbeat is two hundred times as long
-CAP_SECONDS = 0.002  # longer ones count as this: a single slow one proves nothing either
-SMOOTHING = 0.1  # weight of the newest in the average
+LONE_SECONDS = 0.005  # a stall that heartbeats survive twenty times over
+LONE_ENTRIES = 16  # in a group: up to so many are few
+STEP = 1.25  # by which one fdatasync moves what is held to be typical
+SLOW_SECONDS = 0.02  # no lock is waited for that long
 PROBE_EVERY = 32
-PROBE_SECONDS = 0.02  # not after one that took longer: no lock is waited for that long
 
 
 class Pace:
-    """Told how long each fdatasync took.  A disk is slow until it has shown otherwise."""
+    """Told how long each fdatasync took.  A disk is slow until it has shown otherwise.
+
+    `_typical` follows the median, since one hiccup of a disk proves nothing.
+    """
 
     def __init__(self) -> None:
-        self._average = CAP_SECONDS
+        self._typical = SLOW_SECONDS / 2
         self._latest = 0.0
         self._since_probe = 0
 
-    def next_is_inline(self) -> bool:
-        """Whether the next runs on the event loop.  Ask once for each."""
-        if self._average < INLINE_SECONDS:
+    def next_is_inline(self, entries: int) -> bool:
+        """Whether the fdatasync of `entries` runs on the event loop.  Ask once for each."""
+        if self._typical < (LONE_SECONDS if entries <= LONE_ENTRIES else INLINE_SECONDS):
             return True
         self._since_probe += 1
-        if self._since_probe < PROBE_EVERY or self._latest > PROBE_SECONDS:
+        if self._since_probe < PROBE_EVERY or self._latest > SLOW_SECONDS:
             return False
         self._since_probe = 0
         return True
 
     def note(self, seconds: float, *, inline: bool) -> None:
         self._latest = seconds
-        if inline or seconds < INLINE_SECONDS:
-            self._average += SMOOTHING * (min(seconds, CAP_SECONDS) - self._average)
+        if not inline and seconds > INLINE_SECONDS:
+            return  # who knows what it waited for
+        if seconds < self._typical:
+            self._typical /= STEP
+        elif self._typical < SLOW_SECONDS:
+            self._typical *= STEP

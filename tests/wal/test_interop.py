@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -17,7 +18,7 @@ from actors.wal.reader import read_log, snapshot_records
 from actors.wal.records import Encoder, SnapshotRecord
 from actors.wal.scan import Scan
 from actors.wal.writer import LogWriter
-from tests.wal.go_etcd import VERSIONS, GoEtcd
+from tests.interop.processes import GO, Server
 from tests.wal.test_records import encode_again
 from wire.pb import etcdserverpb
 
@@ -28,29 +29,44 @@ KEYS = [f"key{n}" for n in range(12)]  # with --snapshot-count 5, some snapshots
 class Member:
     """A data directory of Go's etcd, and what is in it."""
 
-    def __init__(self, go: GoEtcd) -> None:
-        self.go = go
-        self.wal, self.snap = f"{go.data_dir}/member/wal", f"{go.data_dir}/member/snap"
+    def __init__(self, kind: str, home: Path) -> None:
+        peer_url = "http://127.0.0.1:2380"  # not listened on
+        self.go = Server(kind, home, ["--snapshot-count=5"], peer_url=peer_url)
+        self.wal = f"{self.go.data_dir}/member/wal"
+        self.snap = f"{self.go.data_dir}/member/snap"
         self.disk = RealDisk()
+
+    @contextmanager
+    def running(self) -> Iterator[None]:
+        self.go.start()
+        try:
+            yield
+        finally:
+            self.go.kill()
+
+    def get(self, prefix: str, *flags: str) -> list[str]:
+        return self.go.etcdctl("get", prefix, "--prefix", *flags).stdout.splitlines()
 
     def recover(self) -> Recovered:
         return recover(self.disk, self.wal, self.snap)
 
 
-@pytest.fixture(scope="module", params=VERSIONS)
-def gone(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> GoEtcd:
+@pytest.fixture(scope="module", params=GO)
+def gone(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Server:
     """A member that has put KEYS, and was killed."""
-    member = GoEtcd(request.param, tmp_path_factory.mktemp("go") / "infra0.etcd")
+    member = Member(request.param, tmp_path_factory.mktemp("go"))
     with member.running():
         for key in KEYS:
-            member.ctl("put", key, f"value of {key}")
-    return member
+            member.go.etcdctl("put", key, f"value of {key}")
+    return member.go
 
 
 @pytest.fixture
-def member(gone: GoEtcd, tmp_path: Path) -> Member:
+def member(gone: Server, tmp_path: Path) -> Member:
     """The same, for one test."""
-    return Member(gone.copy(tmp_path / "infra0.etcd"))
+    member = Member(gone.kind, tmp_path)
+    shutil.copytree(gone.data_dir, member.go.data_dir)
+    return member
 
 
 def puts(entries: list[Entry]) -> Iterator[tuple[str, str]]:
@@ -107,12 +123,12 @@ def test_go_goes_on_where_we_went_on_where_it_ended(member: Member):
     log.write()
     log.sync()
     log.close()
-    with member.go.running():
-        assert member.go.ctl("get", "ours", "--prefix") == [
+    with member.running():
+        assert member.get("ours") == [
             *("ours1", "by trioetcd"),
             *("ours2", "by trioetcd"),
         ]
-        member.go.ctl("put", "theirs", "again")
+        member.go.etcdctl("put", "theirs", "again")
     assert dict(puts(read_log(member.disk, member.wal, START).entries)).keys() == {
         *(*KEYS, "ours1", "ours2", "theirs"),
     }
@@ -136,8 +152,8 @@ def test_go_starts_on_a_log_that_is_ours_from_its_first_byte(member: Member):
     log.close()
     member.disk.rename(member.wal, f"{member.wal}.theirs")
     member.disk.rename(ours, member.wal)
-    with member.go.running():
-        values = member.go.ctl("get", "key", "--prefix", "--print-value-only")
+    with member.running():
+        values = member.get("key", "--print-value-only")
         assert values == sorted(f"value of {key}" for key in KEYS)
-        member.go.ctl("put", "theirs", "again")
+        member.go.etcdctl("put", "theirs", "again")
     assert dict(puts(read_log(member.disk, member.wal, START).entries))["theirs"] == "again"

@@ -4,23 +4,33 @@ from __future__ import annotations
 
 import pytest
 
-from actors.wal.pace import PROBE_EVERY, Pace
+from actors.wal.pace import LONE_ENTRIES, PROBE_EVERY, Pace
 
 SWITCH_INTERVAL = 0.005  # what a busy event loop makes a thread wait for the interpreter lock
 
 
-def run(pace: Pace, count: int, disk_seconds: float, lock_seconds: float = 0.0) -> float:
+MANY = 100  # entries in a group
+
+
+def run(
+    pace: Pace,
+    count: int,
+    disk_seconds: float,
+    lock_seconds: float = 0.0,
+    entries: int = MANY,
+) -> float:
     """The part of `count` fdatasyncs that ran on the event loop."""
     inline_count = 0
     for _ in range(count):
-        inline = pace.next_is_inline()
+        inline = pace.next_is_inline(entries)
         inline_count += inline
         pace.note(disk_seconds + (0.0 if inline else lock_seconds), inline=inline)
     return inline_count / count
 
 
 def test_the_first_runs_on_the_worker():
-    assert not Pace().next_is_inline()
+    assert not Pace().next_is_inline(MANY)
+    assert not Pace().next_is_inline(1)
 
 
 def test_a_fast_disk_is_soon_synced_on_the_event_loop():
@@ -39,7 +49,7 @@ def test_a_fast_disk_is_known_under_load_too():
 def test_a_slow_disk_holds_the_event_loop_up_only_to_see(disk_seconds: float):
     pace = Pace()
     run(pace, 1000, 0.0001)
-    run(pace, 20, disk_seconds)  # it was fast, and is not any more
+    run(pace, 30, disk_seconds)  # it was fast, and is not any more
     assert run(pace, 100 * PROBE_EVERY, disk_seconds) == 1 / PROBE_EVERY
 
 
@@ -62,3 +72,12 @@ def test_a_disk_that_has_become_fast_is_found_out():
     run(pace, 500, 0.015)
     run(pace, 20 * PROBE_EVERY, 0.0002)
     assert run(pace, 100, 0.0002) == 1.0
+
+
+def test_small_groups_are_synced_on_the_event_loop_of_a_medium_disk_too():
+    pace = Pace()
+    run(pace, 20 * PROBE_EVERY, 0.002)
+    assert run(pace, 10 * PROBE_EVERY, 0.002) == 1 / PROBE_EVERY
+    assert run(pace, 1000, 0.002, entries=LONE_ENTRIES) == 1.0
+    run(pace, 100, 0.015, entries=1)
+    assert run(pace, 10 * PROBE_EVERY, 0.015, entries=1) == 1 / PROBE_EVERY
