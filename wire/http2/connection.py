@@ -308,6 +308,9 @@ class Connection:
     async def _writer_has_work(self) -> None:
         self._writer = trio.lowlevel.current_task()
         self._replies.is_idle = True
+        # What still waits, waits for windows: the reader must look for WINDOW_UPDATE.
+        if self._room:
+            self._room.unpark_all()
 
         def abort(_: object) -> trio.lowlevel.Abort:
             self._writer = None

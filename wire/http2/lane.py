@@ -220,8 +220,8 @@ class Lane:
         ):
             return 0
         most = min(limits.concurrent_streams, limits.open_streams)
-        most -= len(replies.open) + len(self.requests.uploads) + replies.queued
-        return most - self.owner.open_streams(most)
+        in_lane = len(replies.open) + len(self.requests.uploads) + len(replies.queued)
+        return most - in_lane - len(self.h2.streams)
 
     def _take_preface(self) -> bool:
         head = self._buffer[: len(PREFACE)]

@@ -80,7 +80,7 @@ class Reply:
 
     def sent(self, count: int, output: list[Piece]) -> None:
         if not self.size:
-            self.replies.queued -= 1
+            self.replies.queued.remove(self.stream_id)
             output.append(frame(Type.HEADERS, _LAST, self.stream_id, _OK_BLOCK))
             self.replies.forget_window(self.stream_id)
 
@@ -106,7 +106,7 @@ class Replies:
             0  # and DATA frames, put out since last asked for; they earn the peer budgets
         )
         self.message_bytes = 0  # of answers, since last asked for
-        self.queued = 0  # answers that wait in line
+        self.queued: set[int] = set()  # streams whose answers wait in line
         self.is_idle = False  # the writer waits: call `wake` when something is put out
         self._h2 = connection
         self._output: list[Piece] = []
@@ -140,7 +140,7 @@ class Replies:
             or self.encoder.owes_update
         ):
             reply = Reply(self, stream_id)
-            self.queued += 1
+            self.queued.add(stream_id)
             self.line.add(reply, PREFIX.pack(0, count))
             self.line.add(reply, message)
         else:
@@ -186,8 +186,9 @@ class Replies:
             call.closed = True
             call.method.counts.end(Status.CANCELLED)
             self.gave_up(stream_id)
-        elif self.line.drop(stream_id):
-            self.queued -= 1
+        elif stream_id in self.queued:
+            self.queued.remove(stream_id)
+            self.line.drop(stream_id)
 
     # -- Output, in order
 

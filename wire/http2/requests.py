@@ -59,11 +59,8 @@ class Requests:
 
     def __contains__(self, stream: int) -> bool:
         """Whether a stream is the lane's, and not over."""
-        return (
-            stream in self.uploads
-            or stream in self._replies.open
-            or (self._replies.queued > 0 and stream in self._replies.line)
-        )
+        replies = self._replies
+        return stream in self.uploads or stream in replies.open or stream in replies.queued
 
     # -- What the peer sends
 

@@ -18,7 +18,9 @@ from wire.http2.uploads import Intake
 class Host(Protocol):
     """What streams need of their connection."""
 
-    h2: h2.connection.H2Connection
+    @property
+    def h2(self) -> h2.connection.H2Connection: ...
+
     registry: Registry
     line: Line
     intake: Intake

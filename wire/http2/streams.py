@@ -89,7 +89,8 @@ class Streams:
 
     def _open(self, stream_id: int, headers: Headers) -> None:
         if stream_id not in self.h2.streams or self.h2.streams[stream_id].closed:
-            return  # opened and reset in one chunk
+            self._forget(stream_id)  # opened and reset in one chunk
+            return
         found = dict(headers)
         content_type = found.get(b"content-type", b"")
         if not is_grpc(content_type) or found.get(b":method") != b"POST":
@@ -104,6 +105,7 @@ class Streams:
             context = context_of(headers, found, self._peer)
         except EtcdError as refusal:
             self._end(stream_id, response_headers, refusal.status, str(refusal))
+            self._forget(stream_id)
             return
         method.counts.started += 1
         stream = Stream(
@@ -153,6 +155,7 @@ class Streams:
         finally:
             stream.close()
             del self._streams[stream.stream_id]
+            self._forget(stream.stream_id)
             stream.method.counts.end(status)
             self.wake_writer()
 
@@ -171,6 +174,16 @@ class Streams:
             self.h2.reset_stream(stream_id, Code.NO_ERROR)
             self._lane.requests.expect_late(stream_id)
 
+    def _forget(self, stream_id: int) -> None:
+        """The stream is over, and if the client thinks otherwise, it is told."""
+        stream = self.h2.streams.get(stream_id)
+        if stream is not None:
+            if not stream.closed:
+                with suppress(h2.exceptions.ProtocolError):  # so is the connection
+                    self.h2.reset_stream(stream_id, Code.INTERNAL_ERROR)
+                self._lane.requests.expect_late(stream_id)
+            del self.h2.streams[stream_id]
+
     # -- Plain HTTP
 
     async def _run_plain(self, exchange: Exchange) -> None:
@@ -184,6 +197,7 @@ class Streams:
     def _close_exchange(self, exchange: Exchange) -> None:
         exchange.close()
         self._exchanges.pop(exchange.stream_id, None)
+        self._forget(exchange.stream_id)
 
     def refuse_exchange(self, exchange: Exchange) -> None:
         """Its body is too large."""
@@ -191,6 +205,7 @@ class Streams:
             self.h2.send_headers(exchange.stream_id, ((b":status", b"413"),), end_stream=True)
             self.stop_sending(exchange.stream_id)
         self._close_exchange(exchange)
+        self.wake_writer()
 
 
 Handler = Callable[[Stream], Awaitable[None]]

@@ -9,6 +9,7 @@ from __future__ import annotations
 import pytest
 import trio
 from h2.errors import ErrorCodes as E
+from hyperframe.frame import WindowUpdateFrame
 
 from tests.wire.hostile.peer import (
     ECHO,
@@ -29,6 +30,7 @@ from tests.wire.hostile.peer import (
     settings,
     window_update,
 )
+from wire.http2.limits import Limits
 
 ENOUGH = 100_000  # frames: far beyond what any limit allows
 KEPT_BYTES = 8 << 20  # what a server may take in from a peer that takes nothing
@@ -156,7 +158,8 @@ async def test_requests_of_a_peer_that_never_reads_do_not_pile_up(path, autojump
 async def test_answers_wait_for_windows_only_up_to_a_bound(autojump_clock):
     """Window starvation: the peer reads, but never lets an answer go."""
     body = message(bytes(16_000))
-    async with attacked() as peer:
+    server = EchoServer()
+    async with attacked(server, limits=Limits(unsent_bytes=4 << 20)) as peer:
         await peer.hello((4, 0))
         n = 0
         with trio.move_on_after(600):
@@ -166,11 +169,15 @@ async def test_answers_wait_for_windows_only_up_to_a_bound(autojump_clock):
                     while await peer.read():
                         pass
                 # No more than the server grants: it must stop granting.
-                granted = sum(f.window_increment for f in peer.of(_window) if f.stream_id == 0)
+                granted = sum(
+                    f.window_increment for f in peer.of(WindowUpdateFrame) if f.stream_id == 0
+                )
                 if (n + 1) * len(body) > 65535 + granted:
                     break
 
-        assert n * len(body) < KEPT_BYTES * 2
+        kept = server.registry.methods[ECHO.encode()].counts.started * len(body)
+        assert kept < 5 << 20
+        assert peer.responses[2 * n - 1].reset == E.REFUSED_STREAM
 
 
 async def test_a_continuation_flood_is_sent_away(autojump_clock):
@@ -242,8 +249,6 @@ async def test_table_size_updates_do_not_come_for_free(autojump_clock):
 
 
 async def test_streams_beyond_the_limit_are_refused_and_the_rest_go_on(autojump_clock):
-    from wire.http2.limits import Limits
-
     server = EchoServer()
     async with attacked(server, limits=Limits(concurrent_streams=3)) as peer:
         await peer.hello()
@@ -288,6 +293,3 @@ async def test_one_hostile_connection_does_not_disturb_another(autojump_clock):
             await good.send(call(2 * n + 1, b"%d" % n))
             assert (await good.response(2 * n + 1)).body == message(b"%d" % n)
         assert not mute.is_closed
-
-
-from hyperframe.frame import WindowUpdateFrame as _window  # noqa: E402
