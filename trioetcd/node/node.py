@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 import random
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
@@ -13,7 +13,7 @@ import trio
 
 from actors.backend.engine import Engine, MemoryEngine
 from actors.backend.lmdb_engine import LMDBEngine
-from actors.kernel import DedicatedThread, describe
+from actors.kernel import DedicatedThread, InlineWorker, Worker, describe
 from actors.kernel import Node as TreeNode
 from actors.wal.disk import Disk, RealDisk
 from trioetcd.api.web import Web
@@ -108,11 +108,10 @@ async def open_node(
                 if settings.data_dir is not None
                 else SimulatedDisk(chance)
             )
-        wal_thread = await stack.enter_async_context(DedicatedThread("wal"))
-        backend_thread = await stack.enter_async_context(DedicatedThread("backend"))
+        wal_worker, backend_worker = await _workers(settings, stack)
         storage = open_storage(settings, disk, _engine_opener(settings))
         stack.callback(_close, storage)
-        seams = Seams(disk, wal_thread, backend_thread, chance, time.time)
+        seams = Seams(disk, wal_worker, backend_worker, chance, time.time)
         log = log.bind(local_member_id=f"{storage.member_id:x}")
         node = Node(Parts(settings, storage, seams, log), log)
         gc.collect()
@@ -125,7 +124,17 @@ async def open_node(
             nursery.cancel_scope.cancel()
 
 
-def _engine_opener(settings: NodeSettings):  # type: ignore[no-untyped-def]
+async def _workers(settings: NodeSettings, stack: AsyncExitStack) -> tuple[Worker, Worker]:
+    """A thread for the log and one for the database; none for what never blocks."""
+    if settings.data_dir is None:
+        return InlineWorker(), InlineWorker()
+    return (
+        await stack.enter_async_context(DedicatedThread("wal")),
+        await stack.enter_async_context(DedicatedThread("backend")),
+    )
+
+
+def _engine_opener(settings: NodeSettings) -> Callable[[Path], Engine]:
     def open_engine(directory: Path) -> Engine:
         if settings.data_dir is None:
             return MemoryEngine()
