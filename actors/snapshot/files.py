@@ -9,14 +9,14 @@ Source: etcd server/etcdserver/api/snap/snapshotter.go.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 
 import google_crc32c
 from google.protobuf.message import DecodeError
 
 from actors.raft.types import ConfChangeMalformed, ConfState, Snapshot, SnapshotMetadata
 from actors.wal.disk import Disk
-from actors.wal.records import SnapshotRecord, conf_state_message
+from actors.wal.records import conf_state_message
 from wire.pb import raftpb, snappb
 
 _NAME = re.compile(r"[0-9a-f]{16}-([0-9a-f]{16})\.snap")
@@ -88,15 +88,6 @@ def newest_first(disk: Disk, directory: str) -> Iterator[Snapshot]:
             yield read(disk, path)
         except SnapshotBroken:
             disk.rename(path, path + ".broken")
-
-
-def load_newest(disk: Disk, directory: str, vouched: Iterable[SnapshotRecord]) -> Snapshot | None:
-    """The newest whole snapshot that the log knows of."""
-    known = {(record.index, record.term) for record in vouched}
-    for snapshot in newest_first(disk, directory):
-        if (snapshot.metadata.index, snapshot.metadata.term) in known:
-            return snapshot
-    return None
 
 
 def purge(disk: Disk, directory: str, index: int, keep: int) -> list[str]:

@@ -23,7 +23,7 @@ from actors.wal.records import (
 )
 from actors.wal.scan import LogCorrupt as LogCorrupt
 from actors.wal.scan import Scan
-from actors.wal.segments import Segment, SegmentsBroken, holding, segments, unbroken
+from actors.wal.segments import Segment, SegmentsBroken, holding, segments
 
 
 class SnapshotUnknown(SegmentsBroken):
@@ -73,26 +73,6 @@ def read_log(disk: Disk, directory: str, snapshot: SnapshotRecord) -> LogContent
     if not reading.matched:
         raise SnapshotUnknown(f"{directory} has no record of the snapshot at {snapshot.index}")
     return contents
-
-
-def snapshot_records(disk: Disk, directory: str) -> list[SnapshotRecord]:
-    """The snapshots that the whole log vouches for: those at or before its commit index.
-
-    A snapshot beyond it came from a leader, and its installation was cut short.
-    """
-    found = segments(disk.list(directory))
-    records: list[SnapshotRecord] = []
-    commit = 0
-    chain: int | None = None
-    for segment in unbroken(found):
-        with _scan(disk, f"{directory}/{segment.name}", chain, segment is found[-1]) as scan:
-            for kind, _, data in scan.records():
-                if kind == Kind.SNAPSHOT:
-                    records.append(parse_snapshot(data))
-                elif kind == Kind.STATE:
-                    commit = parse_state(data).commit
-        chain = scan.crc
-    return [record for record in records if record.index <= commit]
 
 
 @contextmanager

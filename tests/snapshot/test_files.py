@@ -7,9 +7,8 @@ import random
 import pytest
 
 from actors.raft.types import ConfState, Snapshot, SnapshotMetadata
-from actors.snapshot.files import SnapshotBroken, load_newest, name_of, purge, read, save
+from actors.snapshot.files import SnapshotBroken, name_of, newest_first, purge, read, save
 from actors.wal.disk import DiskFull
-from actors.wal.records import SnapshotRecord
 from trioetcd.testing.disk import SimulatedDisk
 
 
@@ -31,12 +30,11 @@ def test_a_snapshot_survives_a_crash_under_etcds_name(disk: SimulatedDisk):
     assert read(disk, "snap/0000000000000002-0000000000001234.snap") == snapshot(0x1234)
 
 
-def test_the_newest_that_the_log_vouches_for_is_loaded(disk: SimulatedDisk):
-    for index in (5, 10, 15):
+def test_the_newest_comes_first(disk: SimulatedDisk):
+    save(disk, "snap", snapshot(16, term=1))
+    for index in (5, 255, 10):
         save(disk, "snap", snapshot(index))
-    vouched = [SnapshotRecord(0, 0), SnapshotRecord(5, 2), SnapshotRecord(10, 2)]
-    assert load_newest(disk, "snap", vouched) == snapshot(10)
-    assert load_newest(disk, "snap", [SnapshotRecord(15, 1)]) is None
+    assert [one.metadata.index for one in newest_first(disk, "snap")] == [255, 16, 10, 5]
 
 
 def test_a_broken_file_is_set_aside_and_an_older_one_used(disk: SimulatedDisk):
@@ -49,8 +47,7 @@ def test_a_broken_file_is_set_aside_and_an_older_one_used(disk: SimulatedDisk):
             read(disk, path)
         disk.flip_bit(path, offset)
     disk.flip_bit(path, 12)
-    vouched = [SnapshotRecord(5, 2), SnapshotRecord(10, 2)]
-    assert load_newest(disk, "snap", vouched) == snapshot(5)
+    assert list(newest_first(disk, "snap")) == [snapshot(5)]
     assert f"{name_of(snapshot(10).metadata)}.broken" in disk.list("snap")
 
 
@@ -66,7 +63,7 @@ def test_a_later_snapshot_that_may_not_count_pushes_nothing_out(disk: SimulatedD
     for index in (5, 10, 50):
         save(disk, "snap", snapshot(index))
     assert purge(disk, "snap", 10, 1) == [name_of(snapshot(5).metadata)]
-    assert load_newest(disk, "snap", [SnapshotRecord(10, 2)]) == snapshot(10)
+    assert [one.metadata.index for one in newest_first(disk, "snap")] == [50, 10]
 
 
 def test_a_save_that_was_cut_short_leaves_nothing(disk: SimulatedDisk):
@@ -74,11 +71,11 @@ def test_a_save_that_was_cut_short_leaves_nothing(disk: SimulatedDisk):
     disk.room_bytes = 10
     with pytest.raises(DiskFull):
         save(disk, "snap", snapshot(10))
-    assert load_newest(disk, "snap", [SnapshotRecord(5, 2)]) == snapshot(5)
+    assert list(newest_first(disk, "snap")) == [snapshot(5)]
     assert disk.list("snap") == [name_of(snapshot(5).metadata)]
 
 
 def test_an_empty_file_is_broken(disk: SimulatedDisk):
     disk.poke(f"snap/{name_of(snapshot(5).metadata)}", b"")
-    assert load_newest(disk, "snap", [SnapshotRecord(5, 2)]) is None
+    assert list(newest_first(disk, "snap")) == []
     assert disk.list("snap") == [f"{name_of(snapshot(5).metadata)}.broken"]

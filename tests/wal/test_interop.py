@@ -14,7 +14,7 @@ from actors.raft.types import Entry, EntryType, HardState
 from actors.snapshot import files
 from actors.snapshot.recovery import Recovered, recover
 from actors.wal.disk import RealDisk
-from actors.wal.reader import read_log, snapshot_records
+from actors.wal.reader import read_log
 from actors.wal.records import Encoder, SnapshotRecord
 from actors.wal.scan import Scan
 from actors.wal.writer import LogWriter
@@ -136,14 +136,15 @@ def test_go_goes_on_where_we_went_on_where_it_ended(member: Member):
 
 def test_go_starts_on_a_log_that_is_ours_from_its_first_byte(member: Member):
     contents = read_log(member.disk, member.wal, START)
-    vouched = {record.index: record for record in snapshot_records(member.disk, member.wal)}
+    snapshots = [one.metadata for one in files.newest_first(member.disk, member.snap)]
+    records = {metadata.index: SnapshotRecord(*metadata) for metadata in snapshots}
     ours = f"{member.wal}.ours"
     log = LogWriter.create(member.disk, ours, contents.metadata, segment_bytes=512)
     commit = contents.hard_state.commit
     for entry in contents.entries:
         state = HardState(entry.term, contents.hard_state.vote, min(commit, entry.index))
         log.append([entry], state)
-        log.append([], snapshot=vouched.get(entry.index))
+        log.append([], snapshot=records.get(entry.index))
         log.write()
         log.sync()
         if log.is_full:
