@@ -8,58 +8,12 @@ from pathlib import Path
 import pytest
 import trio
 
-from trioetcd.node.node import Node, open_node
+from tests.node.caller import Caller
+from trioetcd.node.node import open_node
 from trioetcd.node.settings import NodeSettings
 from trioetcd.testing.disk import SimulatedDisk
 from wire.errors import LeaseNotFound, NoSpace, Stopped
-from wire.grpc.service import Context, Peer, UnaryCall
 from wire.pb import etcdserverpb
-from wire.status import Status
-
-
-class Caller:
-    """Makes calls as a connection does."""
-
-    is_backlogged = False
-
-    def __init__(self, node: Node) -> None:
-        self._node = node
-        self._answers: dict[int, tuple[Status, bytes, str]] = {}
-        self._number = 0
-
-    def answer(self, call: UnaryCall, message: bytes) -> None:
-        self._answers[call.stream_id] = Status.OK, message, ""
-
-    def refuse(self, call: UnaryCall, status: Status, text: str) -> None:
-        self._answers[call.stream_id] = status, b"", text
-
-    async def room(self) -> None:
-        await trio.lowlevel.checkpoint()
-
-    async def call(self, path: str, request, response):
-        """The response, or the error's words."""
-        self._number += 1
-        method = self._node.registry.methods[path.encode()]
-        context = Context(path, {}, Peer())
-        call = UnaryCall(self, self._number, method, context, request.SerializeToString(), None)
-        if method.batch is not None:
-            wait = method.batch.submit([call])
-            if wait is not None:
-                await wait
-            while call.stream_id not in self._answers:
-                await trio.testing.wait_all_tasks_blocked()
-        else:
-            call.reply(await method.unary(call))
-        status, message, text = self._answers.pop(call.stream_id)
-        return response.FromString(message) if status is Status.OK else text
-
-    async def put(self, key: bytes, value: bytes = b"v", **fields):
-        request = etcdserverpb.PutRequest(key=key, value=value, **fields)
-        return await self.call("/etcdserverpb.KV/Put", request, etcdserverpb.PutResponse)
-
-    async def get(self, key: bytes, end: bytes = b""):
-        request = etcdserverpb.RangeRequest(key=key, range_end=end)
-        return await self.call("/etcdserverpb.KV/Range", request, etcdserverpb.RangeResponse)
 
 
 def on_disk(tmp_path: Path, **settings) -> NodeSettings:
