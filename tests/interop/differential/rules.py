@@ -1,0 +1,28 @@
+"""Where trioetcd follows a release newer than 3.5.1, or what no release promises: the whole list.
+
+Everything not named here must be as 3.5.1 has it, to the byte.
+"""
+
+from __future__ import annotations
+
+OURS = "trioetcd"
+REFERENCE = "etcd-3.5.1"
+
+SILENT_PROGRESS = "3.5.8: no word of progress while a watch of the stream is yet to start"
+HASH_REVISION = "3.6: HashKV says which revision was hashed"
+HASH_COMPACTED = "3.5.9: HashKV takes the revision of the last compaction itself"
+SORT_OPTION = "3.6: an order or a target that nobody knows is refused"
+TIES = "Go's sort is not stable: its order among equals changed from Go 1.18 to 1.19"
+
+LEASE_KEYS = "the keys of a lease come in the order of a Go map, which is random"
+
+NEWER = {
+    SILENT_PROGRESS: "A client may go on from the revision it is told, and would miss what the"
+    " watch asked for. 3.4.23 and 3.5.1 answer.",
+    HASH_REVISION: "Field 4 of HashKVResponse; it must be the revision asked for, or the current.",
+    HASH_COMPACTED: "3.4.23 and 3.5.1 call it compacted. The hash is compared with the history's.",
+    SORT_OPTION: "3.4.23 and 3.5.1 take it for any order they like.",
+    TIES: "3.4.23 (Go 1.19) and 3.5.1 (Go 1.16) disagree. Ours keeps the keys' order; compared is"
+    " everything but the order among equals, and which of them a limit leaves.",
+    LEASE_KEYS: "Ours are sorted; compared as sets.",
+}
