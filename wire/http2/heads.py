@@ -114,6 +114,12 @@ def _plain_fields(headers: Headers) -> dict[bytes, bytes] | None:
     return found
 
 
+def are_trailers(headers: Headers) -> bool:
+    """Whether these fields may stand behind a request's body, RFC 9113 §8.1."""
+    fields = _plain_fields(headers)
+    return fields is not None and not any(name[:1] == b":" for name in fields)
+
+
 def context_of(headers: Headers, found: dict[bytes, bytes], peer: Peer) -> Context:
     """What a gRPC request's headers say.
 

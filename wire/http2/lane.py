@@ -38,6 +38,7 @@ from wire.http2.frames import (
     Flag,
     Type,
     frame,
+    window_update,
 )
 from wire.http2.headers import BlockFrames, HeaderDecoder, StatelessEncoder
 from wire.http2.heads import CallHead, Head, understand
@@ -252,6 +253,8 @@ class Lane:
             self._controls.spend()
             if kind == Type.GOAWAY:
                 self._goaway(stream, data)
+            elif kind == Type.PUSH_PROMISE:
+                raise ConnectionFault(Code.PROTOCOL_ERROR, "PUSH_PROMISE from a client")
             elif kind in _KNOWN:
                 if kind == Type.PING and not flags & Flag.ACK:
                     self.pings += 1
@@ -291,18 +294,18 @@ class Lane:
         head = self._decoder.decode(block)
         connection, requests = self.h2, self.requests
         if stream in requests.uploads:
-            requests.trailers(stream, flags, now)
+            requests.trailers(stream, flags, head.headers, now)
         elif requests.is_late(stream):
             pass
         elif stream in connection.streams:
             self.owner.give_headers(stream, flags, head.headers)
-        elif stream in requests:
+        elif stream in requests or requests.was_reset(stream):
             requests.reset(stream, Code.STREAM_CLOSED)
         elif stream <= connection.highest_inbound_stream_id or not stream & 1:
             raise ConnectionFault(Code.PROTOCOL_ERROR, f"stream {stream} cannot be opened")
         elif self._stream_room() <= 0:
             connection.highest_inbound_stream_id = stream
-            requests.reset(stream, Code.REFUSED_STREAM)
+            requests.refuse(stream)
         elif head.call is None:
             self.owner.give_headers(stream, flags, head.headers)
         else:
@@ -347,13 +350,14 @@ class Lane:
             if window > MAX_WINDOW:
                 raise ConnectionFault(Code.FLOW_CONTROL_ERROR, "window grows past 2^31-1")
             self.h2.outbound_flow_control_window = window
+        elif increment == 0:
+            self._refuse_idle(stream, "WINDOW_UPDATE")
+            self.requests.reset(stream, Code.PROTOCOL_ERROR)
         elif stream in self.requests:
-            if increment == 0:
-                self.requests.reset(stream, Code.PROTOCOL_ERROR)
-            elif not self.replies.open_window(stream, increment):
+            if not self.replies.open_window(stream, increment):
                 self.requests.reset(stream, Code.FLOW_CONTROL_ERROR)
         elif self.owner.has(stream):
-            self.owner.give(data)
+            self.owner.give(window_update(stream, increment))  # h2 minds the reserved bit
             self.line.window_opened(stream)
         elif not self.requests.is_late(stream):
             self._refuse_idle(stream, "WINDOW_UPDATE")

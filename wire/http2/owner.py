@@ -96,8 +96,7 @@ class Owner:
             elif isinstance(event, h2.events.StreamReset):
                 self._resets.spend()
                 self._replies.line.drop(event.stream_id)
-                if not event.remote_reset:
-                    self._requests.expect_late(event.stream_id)
+                self._requests.note_reset(event.stream_id, expect_late=not event.remote_reset)
             self.events.append(event)
         self._replies.put_h2()
 

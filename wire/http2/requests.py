@@ -9,14 +9,15 @@ from wire.errors import EtcdError, Refused
 from wire.grpc.service import BatchHandler, Method, Registry, UnaryCall
 from wire.http2.budget import Budget
 from wire.http2.frames import Code, ConnectionFault, Flag, rst_stream, unpadded, window_update
-from wire.http2.heads import Basket, CallHead
+from wire.http2.headers import Headers
+from wire.http2.heads import Basket, CallHead, are_trailers
 from wire.http2.limits import Limits
 from wire.http2.replies import Replies
 from wire.http2.uploads import Intake, Upload
 from wire.status import Status
 
 _END_STREAM, _PADDED = int(Flag.END_STREAM), int(Flag.PADDED)
-_REMEMBERED = 1000  # streams we have reset whose frames may still be on their way
+_REMEMBERED = 1000  # streams that were reset, by either side
 _LATE_FRAME_BYTES = 64  # what such a frame costs at least
 
 
@@ -47,7 +48,7 @@ class Requests:
         self._controls = controls
         self._resets = resets
         self._baskets: dict[BatchHandler, Basket] = {}
-        self._late: dict[int, int] = {}  # streams we have reset, and the bytes we expect on each
+        self._reset: dict[int, int] = {}  # streams that were, and the bytes still expected on each
 
     def basket(self, method: Method) -> Basket:
         """Where a method's calls go."""
@@ -81,11 +82,14 @@ class Requests:
         upload = self.uploads[stream] = Upload(found, self._limits.stream_window, self.intake)
         return upload
 
-    def trailers(self, stream: int, flags: int, now: float) -> None:
+    def trailers(self, stream: int, flags: int, headers: Headers, now: float) -> None:
         """A request's trailers say nothing in gRPC, but they end it."""
         if not flags & _END_STREAM:
             raise ConnectionFault(Code.PROTOCOL_ERROR, "trailers that do not end the stream")
-        self._complete(stream, now)
+        if not are_trailers(headers):
+            self.reset(stream, Code.PROTOCOL_ERROR)
+        else:
+            self._complete(stream, now)
 
     def data(self, stream: int, flags: int, payload: bytes, now: float) -> None:
         """DATA of an upload."""
@@ -96,6 +100,10 @@ class Requests:
             return
         if flags & _PADDED:
             payload = unpadded(payload, flags)
+        expected = upload.head.body_bytes
+        if expected is not None and upload.received + len(payload) > expected:
+            self.reset(stream, Code.PROTOCOL_ERROR)  # RFC 9113 §8.1.1
+            return
         ended = bool(flags & _END_STREAM)
         if not payload and not ended:
             self._controls.spend()
@@ -115,31 +123,39 @@ class Requests:
         """RST_STREAM of a stream that is not over."""
         self._resets.spend()
         self.close(stream)
+        self.note_reset(stream)
+
+    def refuse(self, stream: int) -> None:
+        """A stream that there is no room for."""
+        self._resets.spend()
+        self._replies.put(rst_stream(stream, Code.REFUSED_STREAM))
+        self.note_reset(stream, expect_late=True)
 
     def reset(self, stream: int, code: Code) -> None:
         """The peer has broken a rule of one stream."""
         self._resets.spend()
+        is_uploading = stream in self.uploads
         self.close(stream)
         self._replies.put(rst_stream(stream, code))
-        self.expect_late(stream)
+        self.note_reset(stream, expect_late=is_uploading)
 
-    # -- What is on its way when we reset a stream
+    # -- Streams that were reset
 
-    def expect_late(self, stream: int) -> None:
-        """Frames of this stream may come until the peer has heard, RFC 9113 §5.1."""
-        self._late[stream] = self._limits.stream_window
-        if len(self._late) > _REMEMBERED:
-            del self._late[next(iter(self._late))]
+    def note_reset(self, stream: int, *, expect_late: bool = False) -> None:
+        """Remember it; frames may come until the peer has heard of it, RFC 9113 §5.1."""
+        self._reset[stream] = self._limits.stream_window if expect_late else 0
+        if len(self._reset) > _REMEMBERED:
+            del self._reset[next(iter(self._reset))]
+
+    def was_reset(self, stream: int) -> bool:
+        return stream in self._reset
 
     def is_late(self, stream: int, count: int = 0) -> bool:
         """Whether a frame of `count` bytes was on its way when we reset its stream."""
-        left = self._late.get(stream)
-        if left is None:
+        left = self._reset.get(stream, 0)
+        if left <= 0:
             return False
-        left -= max(count, _LATE_FRAME_BYTES)
-        self._late[stream] = left
-        if left < 0:
-            self._controls.spend()
+        self._reset[stream] = left - max(count, _LATE_FRAME_BYTES)
         return True
 
     # -- The end of a request
@@ -178,7 +194,7 @@ class Requests:
         if not ended:
             self._resets.spend()
             self._replies.put(rst_stream(stream, Code.NO_ERROR))  # stop sending, RFC 9113 §8.1
-            self.expect_late(stream)
+            self.note_reset(stream, expect_late=True)
 
     def close(self, stream: int) -> None:
         found = self.uploads.get(stream)

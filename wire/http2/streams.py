@@ -172,7 +172,7 @@ class Streams:
         stream = self.h2.streams.get(stream_id)
         if stream is not None and not stream.closed:
             self.h2.reset_stream(stream_id, Code.NO_ERROR)
-            self._lane.requests.expect_late(stream_id)
+            self._lane.requests.note_reset(stream_id, expect_late=True)
 
     def _forget(self, stream_id: int) -> None:
         """The stream is over, and if the client thinks otherwise, it is told."""
@@ -181,7 +181,7 @@ class Streams:
             if not stream.closed:
                 with suppress(h2.exceptions.ProtocolError):  # so is the connection
                     self.h2.reset_stream(stream_id, Code.INTERNAL_ERROR)
-                self._lane.requests.expect_late(stream_id)
+                self._lane.requests.note_reset(stream_id, expect_late=True)
             del self.h2.streams[stream_id]
 
     # -- Plain HTTP

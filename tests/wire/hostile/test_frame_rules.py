@@ -277,6 +277,16 @@ async def test_the_reserved_bit_of_a_stream_number_is_ignored(path, autojump_clo
         assert (await peer.response(1)).body == message(b"x")
 
 
+@pytest.mark.parametrize("path", [HELD, STREAM])
+async def test_the_reserved_bit_of_a_window_increment_is_ignored(path, autojump_clock):
+    async with attacked() as peer:
+        await peer.hello()
+        await peer.send(headers(1, path), *(window_update(n, 1 << 31 | 5) for n in (0, 1)))
+        await peer.settled()
+
+        assert 1 not in peer.responses
+
+
 @pytest.mark.parametrize("path", [ECHO, STREAM])
 async def test_padding_and_priority_change_nothing(path, autojump_clock):
     fields = block(request_fields(path))
