@@ -1,12 +1,13 @@
 """HTTP/1.1 on a Trio stream, by h11: for health checks, metrics, and the JSON gateway.
 
 One request at a time per connection, answered in order; a client that is slow to send its
-headers, or sends too much, is sent away; one that goes away cancels what it asked for.
-Source: RFC 9112.
+request, or sends too much, is sent away; one that goes away cancels what it asked for.
+Source: RFC 9112; Go net/http/server.go for what a broken request is told.
 """
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
 from http import HTTPStatus
 
 import h11
@@ -19,11 +20,15 @@ from wire.log import Log
 READ_BYTES = 65536
 BODY_BYTES = 4 << 20  # of one request
 HEADER_BYTES = 64 * 1024
+AHEAD_BYTES = 64 * 1024  # of later requests, read while one is answered
 REQUEST_SECONDS = 30.0  # for a request to arrive whole, once it has begun
 IDLE_SECONDS = 180.0  # between requests
 WRITE_SECONDS = 60.0  # for the client to take a piece of an answer
+HALF_CLOSED_SECONDS = 1.0  # for an answer, once the client has said it will send no more
+LINGER_SECONDS = 0.5  # for the client to read why it is sent away; Go's value
 
-_BODY = [(b"content-type", b"text/plain; charset=utf-8")]
+_TEXT = (b"content-type", b"text/plain; charset=utf-8")
+_CLOSE = (b"connection", b"close")
 
 
 async def serve_http1(
@@ -35,14 +40,17 @@ async def serve_http1(
     initial: bytes = b"",
     draining: trio.Event | None = None,
 ) -> None:
-    """Serve requests until either side ends the connection; closes the stream."""
-    connection = _Connection(stream, handler, log, peer or Peer(), trio.Event() if draining is None else draining)
+    """Serve requests until either side ends the connection; closes the stream.
+
+    `initial` are bytes read from it already.  Once `draining` is set, the request at hand is the
+    last; cancel to end it sooner.
+    """
+    draining = trio.Event() if draining is None else draining
+    connection = _Connection(stream, handler, log, peer or Peer(), draining)
     try:
         await connection.run(initial)
     except* (trio.BrokenResourceError, trio.ClosedResourceError, trio.TooSlowError):
         pass  # the client has gone, or does not take its answer
-    except* h11.LocalProtocolError as error:
-        log.debug("http connection ended", peer=connection.peer.address, error=str(error))
     finally:
         await trio.aclose_forcefully(stream)
 
@@ -59,112 +67,168 @@ class _Connection:
         self._stream = stream
         self._handler = handler
         self._log = log
-        self.peer = peer
+        self._peer = peer
         self._draining = draining
         self._h11 = h11.Connection(h11.SERVER, max_incomplete_event_size=HEADER_BYTES)
+        self._idle: trio.CancelScope | None = None  # while no request has begun
         self._eof = False
 
     async def run(self, initial: bytes) -> None:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._end_when_draining)
+            await self._serve(initial)
+            nursery.cancel_scope.cancel()
+
+    async def _end_when_draining(self) -> None:
+        await self._draining.wait()
+        if self._idle is not None:
+            self._idle.cancel()
+
+    async def _serve(self, initial: bytes) -> None:
         if initial:
             self._h11.receive_data(initial)
         while True:
             try:
                 request = await self._next_request()
             except h11.RemoteProtocolError as error:
-                await self._complain(error)
+                await self._complain(error.error_status_hint)
                 return
-            if request is None or not await self._answer(request):
-                return
-            if self._h11.our_state is not h11.DONE or self._draining.is_set():
+            if request is None or not await self._answer(request) or self._draining.is_set():
                 return
             try:
                 self._h11.start_next_cycle()
-            except h11.ProtocolError:
+            except h11.ProtocolError:  # one side has said that it will close
                 return
 
+    # -- Requests
+
     async def _next_request(self) -> HTTPRequest | None:
-        """None when the client is gone or too slow."""
+        """None when there is none: the client has gone, is too slow, or we are draining.
+
+        Raises:
+            h11.RemoteProtocolError: it is not HTTP, or too large.
+        """
         head: h11.Request | None = None
         body = bytearray()
-        with trio.move_on_after(IDLE_SECONDS) as waiting:
+        with trio.CancelScope() as scope:
+            self._wait_for_request(scope)
             while True:
                 event = self._h11.next_event()
                 if event is h11.NEED_DATA:
-                    await self._receive()
-                    if head is None and not self._eof:
-                        waiting.deadline = min(
-                            waiting.deadline, trio.current_time() + REQUEST_SECONDS
-                        )
+                    await self._receive(scope)
                 elif isinstance(event, h11.Request):
                     head = event
+                    _check_length(_content_length(head))
                 elif isinstance(event, h11.Data):
                     body += event.data
-                    if len(body) > BODY_BYTES:
-                        raise h11.RemoteProtocolError(
-                            "request body is too large", error_status_hint=413
-                        )
+                    _check_length(len(body))
                 elif isinstance(event, h11.EndOfMessage) and head is not None:
-                    return HTTPRequest(
-                        head.method.decode("ascii"),
-                        head.target.decode("ascii", "replace"),
-                        tuple(head.headers),
-                        bytes(body),
-                        self.peer,
-                    )
+                    self._idle = None
+                    return self._request(head, bytes(body))
                 else:
                     return None  # closed
         return None
 
-    async def _receive(self) -> None:
+    def _wait_for_request(self, scope: trio.CancelScope) -> None:
+        """Of a request that has begun, all must come soon; until one has, there is time."""
+        if self._h11.trailing_data[0]:
+            self._idle = None
+            scope.deadline = trio.current_time() + REQUEST_SECONDS
+        else:
+            self._idle = scope
+            scope.deadline = trio.current_time() + IDLE_SECONDS
+            if self._draining.is_set():
+                scope.cancel()
+
+    async def _receive(self, scope: trio.CancelScope) -> None:
         if self._h11.they_are_waiting_for_100_continue:
             await self._send(h11.InformationalResponse(status_code=100, headers=[]))
-        data = await self._stream.receive_some(READ_BYTES)
-        self._eof = not data
-        self._h11.receive_data(bytes(data))
+        data = bytes(await self._stream.receive_some(READ_BYTES))
+        self._h11.receive_data(data)
+        if self._idle is not None and data:
+            self._wait_for_request(scope)
+
+    def _request(self, head: h11.Request, body: bytes) -> HTTPRequest:
+        return HTTPRequest(
+            head.method.decode("ascii"),
+            head.target.decode("ascii", "replace"),
+            tuple(head.headers),
+            body,
+            self._peer,
+        )
+
+    # -- Answers
 
     async def _answer(self, request: HTTPRequest) -> bool:
-        """Handle a request while watching whether the client still wants it."""
-        alive = False
+        """Handle a request while the client still wants it; False if there can be no next."""
+        answered = False
         async with trio.open_nursery() as nursery:
 
             async def work() -> None:
-                nonlocal alive
-                alive = await self._respond(request)
+                nonlocal answered
+                answered = await self._respond(request)
                 nursery.cancel_scope.cancel()
 
             nursery.start_soon(work)
             await self._watch_for_eof()
-            nursery.cancel_scope.cancel()
-        return alive
+            # Perhaps it has only closed its half, and waits: what takes no time it shall have.
+            nursery.cancel_scope.deadline = trio.current_time() + HALF_CLOSED_SECONDS
+        return answered and not self._eof
 
     async def _watch_for_eof(self) -> None:
-        """Returns when the client has gone.  Bytes of its next request wait in h11."""
+        """Until the client sends no more.  Bytes of its next request wait in h11."""
         while not self._eof:
-            if len(self._h11.trailing_data[0]) > HEADER_BYTES:
-                await trio.sleep_forever()  # enough is waiting
-            data = await self._stream.receive_some(READ_BYTES)
+            if len(self._h11.trailing_data[0]) > AHEAD_BYTES:
+                await trio.sleep_forever()  # its going will show when we send
+            data = bytes(await self._stream.receive_some(READ_BYTES))
             self._eof = not data
             if data:
-                self._h11.receive_data(bytes(data))
+                self._h11.receive_data(data)
 
     async def _respond(self, request: HTTPRequest) -> bool:
+        """False if the answer has broken off."""
         try:
             response = await self._handler(request)
         except Exception as error:
             self._log.error("handler failed", path=request.path, error=repr(error))
-            response = HTTPResponse(500, b"internal error\n", list(_BODY))
-        headers = list(response.headers)
-        if response.stream is None:
-            headers.append((b"content-length", b"%d" % len(response.body)))
-        reason = HTTPStatus(response.status).phrase.encode()
-        await self._send(h11.Response(status_code=response.status, reason=reason, headers=headers))
-        if request.method != "HEAD" and response.body:
-            await self._send(h11.Data(data=response.body))
-        if response.stream is not None and request.method != "HEAD":
-            async for piece in response.stream:
-                await self._send(h11.Data(data=piece))
+            response = HTTPResponse(500, b"internal error\n", [_TEXT])
+        await self._send(self._head(response))
+        if request.method == "HEAD":
+            await _close(response.stream)
+        else:
+            if response.body:
+                await self._send(h11.Data(data=response.body))
+            if response.stream is not None and not await self._pass_on(request, response.stream):
+                return False
         await self._send(h11.EndOfMessage())
         return True
+
+    async def _pass_on(self, request: HTTPRequest, pieces: AsyncIterator[bytes]) -> bool:
+        """Send the pieces as they come; False if there will be no end to them."""
+        try:
+            async for piece in pieces:
+                if piece:
+                    await self._send(h11.Data(data=piece))
+        except (trio.BrokenResourceError, trio.ClosedResourceError, trio.TooSlowError):
+            raise
+        except Exception as error:
+            self._log.error("handler failed", path=request.path, error=repr(error))
+            return False
+        finally:
+            await _close(pieces)
+        return True
+
+    def _head(self, response: HTTPResponse) -> h11.Response:
+        headers = list(response.headers)
+        names = {name.lower() for name, _ in headers}
+        bodiless = response.status in (204, 304)
+        if response.stream is None and not bodiless and b"content-length" not in names:
+            headers.append((b"content-length", b"%d" % len(response.body)))
+        if self._draining.is_set() and b"connection" not in names:
+            headers.append(_CLOSE)
+        return h11.Response(
+            status_code=response.status, reason=_phrase(response.status).encode(), headers=headers
+        )
 
     async def _send(self, event: h11.Event) -> None:
         data = self._h11.send(event)
@@ -172,12 +236,47 @@ class _Connection:
             with trio.fail_after(WRITE_SECONDS):
                 await self._stream.send_all(data)
 
-    async def _complain(self, error: h11.RemoteProtocolError) -> None:
+    async def _complain(self, status: int) -> None:
         """Say what was wrong with the request, if that can still be said."""
         if self._h11.our_state not in (h11.IDLE, h11.SEND_RESPONSE):
             return
-        body = f"{error}\n".encode()
-        headers = [*_BODY, (b"content-length", b"%d" % len(body)), (b"connection", b"close")]
-        await self._send(h11.Response(status_code=error.error_status_hint, headers=headers))
+        body = f"{status} {_phrase(status)}".encode()
+        response = HTTPResponse(status, body, [_TEXT, _CLOSE])
+        await self._send(self._head(response))
         await self._send(h11.Data(data=body))
         await self._send(h11.EndOfMessage())
+        await self._linger()
+
+    async def _linger(self) -> None:
+        """Closing with something unread would take our last words from the client."""
+        with trio.move_on_after(LINGER_SECONDS):
+            if isinstance(self._stream, trio.abc.HalfCloseableStream):
+                await self._stream.send_eof()
+            while await self._stream.receive_some(READ_BYTES):
+                pass
+
+
+async def _close(pieces: AsyncIterator[bytes] | None) -> None:
+    """Let a generator clean up now, not when the garbage collector comes by."""
+    close = getattr(pieces, "aclose", None)
+    if close is not None:
+        await close()
+
+
+def _phrase(status: int) -> str:
+    if status == HTTPStatus.REQUEST_ENTITY_TOO_LARGE:
+        return "Request Entity Too Large"  # as Go says; Python 3.13 has another name
+    try:
+        return HTTPStatus(status).phrase
+    except ValueError:
+        return "Unknown"
+
+
+def _content_length(head: h11.Request) -> int:
+    """h11 has made sure that it is a number and stands there once."""
+    return int(next((value for name, value in head.headers if name == b"content-length"), b"0"))
+
+
+def _check_length(length: int) -> None:
+    if length > BODY_BYTES:
+        raise h11.RemoteProtocolError("request body is too large", error_status_hint=413)
