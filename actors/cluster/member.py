@@ -32,7 +32,7 @@ class Member:
 
     def to_json(self, *, is_promote: bool | None = None) -> bytes:
         """As in a ConfChange's context (`is_promote` is said there) and in the backend."""
-        shown: dict[str, Any] = {"id": self.id, "peerURLs": list(self.peer_urls)}
+        shown: dict[str, Any] = {"id": self.id, "peerURLs": list(self.peer_urls) or None}
         if self.is_learner:
             shown["isLearner"] = True
         if self.name:
@@ -41,7 +41,7 @@ class Member:
             shown["clientURLs"] = list(self.client_urls)
         if is_promote is not None:
             shown["isPromote"] = is_promote
-        return json.dumps(shown, separators=(",", ":")).encode()
+        return _go_json(shown)
 
     @classmethod
     def from_json(cls, data: bytes) -> Member:
@@ -86,7 +86,7 @@ def conf_state_json(state: ConfState) -> bytes:
         if ids
     }
     shown["auto_leave"] = state.auto_leave
-    return json.dumps(shown, separators=(",", ":")).encode()
+    return _go_json(shown)
 
 
 def conf_state_from_json(data: bytes) -> ConfState:
@@ -99,3 +99,11 @@ def conf_state_from_json(data: bytes) -> ConfState:
         tuple(shown.get("learners_next") or ()),
         bool(shown.get("auto_leave", False)),
     )
+
+
+def _go_json(shown: dict[str, Any]) -> bytes:
+    """As Go's encoding/json writes it: members of both kinds then hold the same bytes."""
+    text = json.dumps(shown, separators=(",", ":"), ensure_ascii=False)
+    for character in "<>&\u2028\u2029":
+        text = text.replace(character, f"\\u{ord(character):04x}")
+    return text.encode()

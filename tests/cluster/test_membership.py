@@ -59,6 +59,15 @@ def test_json_is_etcds():
     )
 
 
+def test_json_has_gos_escapes():
+    member = Member(1, ("http://a:1?x=<1>&y",), name="gr\u00f6\u00dfe\u2028")
+    assert member.to_json() == (
+        b'{"id":1,"peerURLs":["http://a:1?x=\\u003c1\\u003e\\u0026y"],'
+        b'"name":"gr\xc3\xb6\xc3\x9fe\\u2028"}'
+    )
+    assert Member.from_json(member.to_json()) == member
+
+
 def add(node: int, port: int, kind: ConfChangeType = ADD) -> ConfChange:
     member = Member(node, (f"http://m:{port}",), is_learner=kind is LEARNER)
     return ConfChange(kind, node, member.to_json(is_promote=False))
