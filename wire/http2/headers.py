@@ -13,9 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Generic, TypeVar
 
-import hpack
-from hpack.exceptions import HPACKError, OversizedHeaderListError
-
+from wire.http2.blocks import BadBlock, BlockDecoder, Headers, TooManyHeaders
 from wire.http2.frames import (
     PRIORITY_BYTES,
     STREAM_MASK,
@@ -26,13 +24,13 @@ from wire.http2.frames import (
 )
 from wire.http2.limits import Limits
 
-TABLE_BYTES = 4096  # SETTINGS_HEADER_TABLE_SIZE, the default
-MAX_LIST_BYTES = 16 * 1024  # SETTINGS_MAX_HEADER_LIST_SIZE; grpc-go's is 16 MiB, tokens are 100 B
+MAX_LIST_BYTES = 16 * 1024  # SETTINGS_MAX_HEADER_LIST_SIZE; grpc-go's is 16 MiB, a token 100 B
 CACHED_BLOCKS = 64  # a client that sends more different ones gains little from a cache
 SIZE_UPDATE = b"\x20"  # "my dynamic table has no room", RFC 7541 §6.3
 
-Headers = tuple[tuple[bytes, bytes], ...]
 T = TypeVar("T")
+
+__all__ = ["BlockFrames", "HeaderDecoder", "Headers", "StatelessEncoder", "encode"]
 
 
 class BlockFrames:
@@ -75,17 +73,17 @@ def _without_extras(stream: int, flags: int, payload: bytes) -> bytes:
 
 
 class HeaderDecoder(Generic[T]):
-    """The connection's only HPACK decoder.
+    """The connection's only HPACK decoder, behind a cache.
 
-    Invariant: every cached block contains nothing but references to the tables as they are.
+    Invariant: what is cached refers to the table as it is.
     """
 
     def __init__(self, understand: Callable[[Headers], T]) -> None:
         """`understand` says what headers mean; that is what is cached and returned."""
         self._understand = understand
-        self._decoder = hpack.Decoder(max_header_list_size=MAX_LIST_BYTES)
-        self._decoder.max_allowed_table_size = TABLE_BYTES
+        self._decoder = BlockDecoder(MAX_LIST_BYTES)
         self._cache: dict[bytes, T] = {}
+        self._changes = 0  # of the table, when the cache was last cleared
         self.get = self._cache.get  # what a block seen before means, or None
 
     def decode(self, block: bytes) -> T:
@@ -93,18 +91,15 @@ class HeaderDecoder(Generic[T]):
         known = self._cache.get(block)
         if known is not None:
             return known
-        table = self._decoder.header_table
-        before = table.dynamic_entries.copy(), table.maxsize
+        decoder = self._decoder
         try:
-            headers = tuple(
-                (bytes(name), bytes(value)) for name, value in self._decoder.decode(block, raw=True)
-            )
-        except OversizedHeaderListError as error:
+            meaning = self._understand(decoder.decode(block))
+        except TooManyHeaders as error:
             raise ConnectionFault(Code.ENHANCE_YOUR_CALM, "header list is too large") from error
-        except HPACKError as error:
+        except BadBlock as error:
             raise ConnectionFault(Code.COMPRESSION_ERROR, f"bad header block: {error}") from error
-        meaning = self._understand(headers)
-        if (table.dynamic_entries, table.maxsize) != before:
+        if decoder.changes != self._changes:
+            self._changes = decoder.changes
             self._cache.clear()
         elif len(self._cache) < CACHED_BLOCKS:
             self._cache[block] = meaning

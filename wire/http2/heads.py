@@ -16,6 +16,7 @@ from wire.status import Status
 
 TOO_SHORT = 20e-6  # seconds: a timeout that has passed before anything can be done
 GRPC = b"application/grpc"
+KNOWN_HEADS = 64  # a client that sends more different headers gains little from memory
 
 
 class Basket:
@@ -57,6 +58,52 @@ class Head:
         self.headers = headers
         self.call = call
         self.hot = call if call is not None and call.fault is None else None
+
+
+class Understanding:
+    """Understands one connection's headers, and remembers those that come again.
+
+    Go's clients send a new timeout with every call and all else as before, so what is
+    remembered is what the others mean.
+    """
+
+    def __init__(self, registry: Registry, peer: Peer, basket: Callable[[Method], Basket]) -> None:
+        self._registry = registry
+        self._peer = peer
+        self._basket = basket
+        self._known: dict[Headers, Head] = {}
+
+    def __call__(self, headers: Headers) -> Head:
+        timeouts = [field for field in headers if field[0] == b"grpc-timeout"]
+        if len(timeouts) > 1:
+            return self._understand(headers)
+        others = tuple(field for field in headers if field[0] != b"grpc-timeout")
+        known = self._known.get(others)
+        if known is None:
+            known = self._understand(others)
+            if len(self._known) >= KNOWN_HEADS:
+                self._known.clear()
+            self._known[others] = known
+        if not timeouts:
+            return known
+        if known.hot is None:
+            return self._understand(headers)
+        return self._with_timeout(headers, known.hot, timeouts[0][1])
+
+    def _with_timeout(self, headers: Headers, known: CallHead, timeout: bytes) -> Head:
+        context = known.context
+        call = CallHead(known.method, context, known.basket, known.body_bytes)
+        try:
+            call.timeout = seconds_of(timeout)
+            call.context = Context(
+                context.path, context.metadata, context.peer, call.timeout, context.encoding
+            )
+        except EtcdError as fault:
+            call.fault = fault
+        return Head(headers, call)
+
+    def _understand(self, headers: Headers) -> Head:
+        return understand(headers, self._registry, self._peer, self._basket)
 
 
 def understand(
@@ -127,9 +174,7 @@ def context_of(headers: Headers, found: dict[bytes, bytes], peer: Peer) -> Conte
         EtcdError: the call must be answered with this, whatever its message.
     """
     timeout = found.get(b"grpc-timeout")
-    seconds = None if timeout is None else parse_timeout(timeout)
-    if seconds is not None and seconds < TOO_SHORT:
-        raise DeadlineExceeded
+    seconds = None if timeout is None else seconds_of(timeout)
     encoding = found.get(b"grpc-encoding", b"identity")
     if encoding not in (b"identity", b"gzip"):
         shown = encoding.decode("ascii", "replace")
@@ -139,6 +184,14 @@ def context_of(headers: Headers, found: dict[bytes, bytes], peer: Peer) -> Conte
         )
     path = found[b":path"].decode("ascii", "replace")
     return Context(path, metadata_of(headers), peer, seconds, encoding)
+
+
+def seconds_of(timeout: bytes) -> float:
+    """A `grpc-timeout`; raises DeadlineExceeded if nothing can be done in it."""
+    seconds = parse_timeout(timeout)
+    if seconds < TOO_SHORT:
+        raise DeadlineExceeded
+    return seconds
 
 
 def is_grpc(content_type: bytes) -> bool:

@@ -41,7 +41,7 @@ from wire.http2.frames import (
     window_update,
 )
 from wire.http2.headers import BlockFrames, HeaderDecoder, StatelessEncoder
-from wire.http2.heads import CallHead, Head, understand
+from wire.http2.heads import CallHead, Head, Understanding
 from wire.http2.limits import Limits
 from wire.http2.outflow import Line
 from wire.http2.owner import Inflow, Owner, new_connection
@@ -84,7 +84,7 @@ class Lane:
         self.owner = Owner(self.h2, self.replies, self.requests, self._resets)
         self._inflow = Inflow(self.h2, self.replies)
         self._decoder: HeaderDecoder[Head] = HeaderDecoder(
-            lambda headers: understand(headers, registry, peer, self.requests.basket)
+            Understanding(registry, peer, self.requests.basket)
         )
         self._block: BlockFrames | None = None  # of a header block that is not complete
         self._buffer = b""
@@ -157,11 +157,15 @@ class Lane:
                     or streams >= stream_room
                 ):
                     break
-                head = known(buffer[at + HEADER_BYTES : end])
-                if head is None or (hot := head.hot) is None:
-                    break
-                uploads[stream] = hot
-                hot.counts.started += 1
+                block = buffer[at + HEADER_BYTES : end]
+                head = known(block) or self._decoder.decode(block)
+                hot = head.hot
+                if hot is None:
+                    self.h2.highest_inbound_stream_id = highest
+                    self._request(stream, flags, head, now)
+                else:
+                    uploads[stream] = hot
+                    hot.counts.started += 1
                 highest = stream
                 at = end
                 streams += 1
@@ -274,7 +278,7 @@ class Lane:
             raise ConnectionFault(Code.PROTOCOL_ERROR, "HEADERS on stream 0")
         block = BlockFrames(stream, flags, payload, self._limits)
         if flags & _END_HEADERS:
-            self._whole_block(stream, flags, block.bytes, now)
+            self._whole_block(stream, flags, self._decoder.decode(block.bytes), now)
         else:
             self._block = block
 
@@ -288,10 +292,10 @@ class Lane:
         block.add(payload)
         if flags & _END_HEADERS:
             self._block = None
-            self._whole_block(stream, block.flags, block.bytes, now)
+            self._whole_block(stream, block.flags, self._decoder.decode(block.bytes), now)
 
-    def _whole_block(self, stream: int, flags: int, block: bytes, now: float) -> None:
-        head = self._decoder.decode(block)
+    def _whole_block(self, stream: int, flags: int, head: Head, now: float) -> None:
+        """A header block, wherever it belongs."""
         connection, requests = self.h2, self.requests
         if stream in requests.uploads:
             requests.trailers(stream, flags, head.headers, now)
@@ -306,11 +310,16 @@ class Lane:
         elif self._stream_room() <= 0:
             connection.highest_inbound_stream_id = stream
             requests.refuse(stream)
-        elif head.call is None:
+        else:
+            self._request(stream, flags, head, now)
+
+    def _request(self, stream: int, flags: int, head: Head, now: float) -> None:
+        """The headers of a new stream that there is room for."""
+        if head.call is None:
             self.owner.give_headers(stream, flags, head.headers)
         else:
-            connection.highest_inbound_stream_id = stream
-            requests.open(stream, head.call, flags, now)
+            self.h2.highest_inbound_stream_id = stream
+            self.requests.open(stream, head.call, flags, now)
 
     # -- DATA, and the windows it uses
 
