@@ -103,19 +103,16 @@ class Inbox:
         """
         if self._closed:
             return
-        if not wake:
-            receiver, self._receiver = self._receiver, None
-            self.notify(notice)
-            self._receiver = receiver
-            return
         kind = type(notice)
         place = self._notices.get(kind)
         if place is None:
             self._notices[kind] = self._taken + len(self._waiting)
-            self._add(notice)
+            self._put(notice)
         else:
             at = place - self._taken
             self._waiting[at] = notice.merge(self._waiting[at])
+        if wake:
+            self._wake()
 
     def post(self, packet: object) -> bool:
         """Never blocks; False when the packet was dropped."""
@@ -127,10 +124,16 @@ class Inbox:
         return True
 
     def _add(self, message: object) -> None:
+        self._put(message)
+        self._wake()
+
+    def _put(self, message: object) -> None:
         waiting = self._waiting
         waiting.append(message)
         if len(waiting) > self.peak:
             self.peak = len(waiting)
+
+    def _wake(self) -> None:
         if self._receiver is not None:
             receiver, self._receiver = self._receiver, None
             trio.lowlevel.reschedule(receiver)

@@ -194,8 +194,11 @@ async def run_machine(
         task_status.started(machine)
         while True:
             desk.compact()
-            with trio.move_on_after(COMPACTION_PAUSE if desk.compaction else float("inf")):
+            if desk.compaction is None:
                 await inbox.wait()
+            else:
+                with trio.move_on_after(COMPACTION_PAUSE):
+                    await inbox.wait()
             await desk.handle(inbox.drain())
 
 

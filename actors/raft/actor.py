@@ -224,11 +224,8 @@ async def run_raft(
 
 async def follow(desk: _Desk) -> None:
     """Until this member leads.  What every heartbeat pushes back is `core.deadline`."""
-    core = desk.core
-    while core.role is not Role.LEADER:
-        with trio.move_on_at(core.deadline):
-            await desk.inbox.wait()
-        desk.turn()
+    while desk.core.role is not Role.LEADER:
+        await turns(desk, lambda core: core.role is not Role.LEADER)
 
 
 async def lead(desk: _Desk, duties: Sequence[Duty]) -> None:
@@ -239,10 +236,24 @@ async def lead(desk: _Desk, duties: Sequence[Duty]) -> None:
         for duty in duties:
             leadership.start_soon(duty, term)
         while core.role is Role.LEADER and core.term == term:
-            with trio.move_on_at(core.deadline):
-                await desk.inbox.wait()
-            desk.turn()
+            await turns(desk, lambda core: core.role is Role.LEADER and core.term == term)
         leadership.cancel_scope.cancel()
+
+
+async def turns(desk: _Desk, goes_on: Callable[[Raft], bool]) -> None:
+    """Turn by turn while the role goes on, until a deadline passes, which is one more turn.
+
+    One scope for many turns: its deadline is pushed back, it is not made anew.
+    """
+    core, inbox = desk.core, desk.inbox
+    with trio.CancelScope(deadline=core.deadline) as waiting:
+        while goes_on(core):
+            await inbox.wait()
+            desk.turn()
+            if core.deadline != waiting.deadline:
+                waiting.deadline = core.deadline
+    if waiting.cancelled_caught:
+        desk.turn()
 
 
 # Steps

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import trio
 
@@ -27,6 +27,8 @@ from actors.wal.writer import LogWriter
 from wire.invariant import InvariantBroken
 
 INBOX_CALLS = 16
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +71,8 @@ class Wal:
 
     def write(self, write: Write) -> None:
         """Never blocks; raft hears of it through `persisted`."""
-        self.inbox.notify(WriteLog([write]))
+        # A commit index alone goes out with the next write, so nobody is woken for it.
+        self.inbox.notify(WriteLog([write]), wake=write.receipt is not None)
 
     async def save_snapshot_record(self, record: SnapshotRecord) -> None:
         """For a snapshot whose file is saved and whose index is committed."""
@@ -101,8 +104,7 @@ async def run_wal(
         try:
             while True:
                 await wal.inbox.wait()
-                with trio.CancelScope(shield=True):  # what is begun is written to the end
-                    await _commit_group(wal.inbox.drain(), log, persisted)
+                await _commit_group(wal.inbox.drain(), log, persisted)
         except trio.Cancelled:
             writer.write()  # a commit index may be left over; nobody waits for it
             raise
@@ -163,14 +165,14 @@ class _Log:
             # The file first: the record promises that it is there.
             if self._save_snapshot is None:
                 raise InvariantBroken("a snapshot and nowhere to save it", {"snapshot": snapshot})
-            await self._worker.run(self._save_snapshot, snapshot)
+            await self._on_worker(self._save_snapshot, snapshot)
             record = SnapshotRecord(*snapshot.metadata)
         self.writer.append(write.entries, write.hard_state, record)
 
     async def write_and_sync(self, entries: int) -> None:
         self.writer.write()
         inline = self._pace.next_is_inline(entries)
-        seconds = self._timed_sync() if inline else await self._worker.run(self._timed_sync)
+        seconds = self._timed_sync() if inline else await self._on_worker(self._timed_sync)
         self._pace.note(seconds, inline=inline)
         self._times.note(seconds)
 
@@ -180,10 +182,16 @@ class _Log:
         self.writer.sync()
         return self._clock.current_time() - began
 
+    async def _on_worker(self, function: Callable[..., T], *args: object) -> T:
+        """What is begun is done to the end."""
+        with trio.CancelScope(shield=True):
+            result = await self._worker.run(function, *args)
+        return result
+
     async def cut_if_full(self) -> None:
         if self.writer.is_full:
-            await self._worker.run(self.writer.cut)
+            await self._on_worker(self.writer.cut)
 
     async def release(self, index: int, keep: int) -> list[str]:
         """On the worker: removing 64 MiB may take a file system a while."""
-        return await self._worker.run(self.writer.release, index, keep)
+        return await self._on_worker(self.writer.release, index, keep)

@@ -209,3 +209,22 @@ async def test_waiting_is_always_a_checkpoint():
         await inbox.wait()
     assert scope.cancelled_caught
     assert inbox.depth == 1
+
+
+async def test_quiet_news_waits_for_company():
+    inbox = Inbox("raft", calls=1, packets=1)
+    received = []
+
+    async def receive() -> None:
+        await inbox.wait()
+        received.extend(inbox.drain())
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(receive)
+        await trio.testing.wait_all_tasks_blocked()
+        inbox.notify(PersistedTo(1), wake=False)
+        await trio.testing.wait_all_tasks_blocked()
+        assert received == []
+        inbox.notify(PersistedTo(2))  # the same news, aloud
+        await trio.testing.wait_all_tasks_blocked()
+        assert received == [PersistedTo(2)]
