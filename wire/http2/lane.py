@@ -82,7 +82,7 @@ class Lane:
             registry, limits, tasks, self.replies, self._controls, self._resets
         )
         self.owner = Owner(self.h2, self.replies, self.requests, self._resets)
-        self._inflow = Inflow(self.h2, self.replies)
+        self._inflow = Inflow(self.h2, self.replies, limits.connection_window)
         self._decoder: HeaderDecoder[Head] = HeaderDecoder(
             Understanding(registry, peer, self.requests.basket)
         )
@@ -90,6 +90,7 @@ class Lane:
         self._buffer = b""
         self._at = 0
         self._has_preface = False
+        self._most_streams = min(limits.concurrent_streams, limits.open_streams)
         self._most_hot = min(limits.message_bytes, MAX_FRAME_BYTES - PREFIX_BYTES)
         self.replies.put_h2()
 
@@ -211,22 +212,21 @@ class Lane:
 
     def _batch_room(self) -> int:
         """How many calls more make a batch."""
-        return self._limits.calls_in_batch - sum(
-            len(basket.calls) for basket in self.requests.ready
-        )
+        most = self._limits.calls_in_batch
+        ready = self.requests.ready
+        return most - sum([len(basket.calls) for basket in ready]) if ready else most
 
     def _stream_room(self) -> int:
         """How many streams more the peer may open."""
-        limits, replies = self._limits, self.replies
+        replies, requests, limits = self.replies, self.requests, self._limits
         if (
             not self.is_accepting
             or self.line.size > limits.unsent_bytes
-            or self.requests.intake.is_full
+            or requests.intake.held > limits.unread_bytes
         ):
             return 0
-        most = min(limits.concurrent_streams, limits.open_streams)
-        in_lane = len(replies.open) + len(self.requests.uploads) + len(replies.queued)
-        return most - in_lane - len(self.h2.streams)
+        in_lane = len(replies.open) + len(requests.uploads) + len(replies.queued)
+        return self._most_streams - in_lane - len(self.h2.streams)
 
     def _take_preface(self) -> bool:
         head = self._buffer[: len(PREFACE)]

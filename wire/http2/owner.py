@@ -22,6 +22,8 @@ from wire.http2.limits import Limits
 from wire.http2.replies import Replies
 from wire.http2.requests import Requests
 
+LAZY_PART = 16  # of the connection's window may go uncharged, and so a little be overdrawn
+
 _END_STREAM, _END_HEADERS = int(Flag.END_STREAM), int(Flag.END_HEADERS)
 
 
@@ -117,7 +119,10 @@ class Inflow:
     Whoever does not take his messages is held back by his own stream's window.
     """
 
-    def __init__(self, connection: h2.connection.H2Connection, replies: Replies) -> None:
+    def __init__(
+        self, connection: h2.connection.H2Connection, replies: Replies, window: int
+    ) -> None:
+        self._lazy = window // LAZY_PART
         self.uncharged = 0  # DATA bytes of the lane, of which h2 has not been told
         self.charged = 0  # DATA bytes that h2 has seen
         self._manager = connection._inbound_flow_control_window_manager
@@ -130,7 +135,7 @@ class Inflow:
             ConnectionFault: the peer has sent more than the window allowed.
         """
         owed = self.charged + self.uncharged
-        if not owed:
+        if owed < self._lazy:
             return
         try:
             self._manager.window_consumed(self.uncharged)
