@@ -12,7 +12,6 @@ from collections.abc import Awaitable, Callable
 
 import outcome
 import trio
-from google.protobuf.message import DecodeError
 
 from actors.apply.operation import tag_of
 from actors.apply.quota import cost_of_put, cost_of_txn
@@ -32,12 +31,12 @@ from actors.mvcc.ranges import SLICE_KEYS, RangeCursor
 from actors.mvcc.store import Store
 from actors.raft.actor import RaftStatus
 from trioetcd.api.header import HeaderWriter
-from trioetcd.api.parse import parse
+from trioetcd.api.parse import parse, parse_flat
 from trioetcd.api.proposals import Proposals
 from trioetcd.api.quota import Quota
 from trioetcd.api.reads import Reads
 from wire.errors import EtcdError, RequestTimeout, Stopped
-from wire.grpc.service import Registry, ServerStream, UnaryCall, bad_request
+from wire.grpc.service import Registry, ServerStream, UnaryCall
 from wire.pb import etcdserverpb
 from wire.varint import encode
 
@@ -94,8 +93,6 @@ class KVService:
                 take[call.method.path](call, batch)
             except EtcdError as refusal:
                 call.refuse(refusal)
-            except DecodeError as error:
-                call.refuse(bad_request(error))
         if batch.waiting_reads:
             self._ask_for_currency(batch.waiting_reads)
         if batch.entries:
@@ -152,18 +149,18 @@ class KVService:
 
     def _put(self, call: UnaryCall, batch: _Batch) -> None:
         payload = call.payload
-        request = etcdserverpb.PutRequest.FromString(payload)
+        request = parse_flat(etcdserverpb.PutRequest, payload)
         check_put(request)
         entry = self._proposals.entry(PUT, payload)
         self._quota.take(cost_of_put(request))
         batch.propose(call, entry)
 
     def _delete_range(self, call: UnaryCall, batch: _Batch) -> None:
-        check_delete_range(etcdserverpb.DeleteRangeRequest.FromString(call.payload))
+        check_delete_range(parse_flat(etcdserverpb.DeleteRangeRequest, call.payload))
         batch.propose(call, self._proposals.entry(DELETE, call.payload))
 
     def _txn(self, call: UnaryCall, batch: _Batch) -> None:
-        request = etcdserverpb.TxnRequest.FromString(call.payload)
+        request = parse(etcdserverpb.TxnRequest, call.payload)
         check_txn(request, self._max_txn_ops)
         if is_read_only(request):
             read = _Read(call, lambda: self._answer_txn(call, request))
@@ -183,13 +180,13 @@ class KVService:
 
     def _range(self, call: UnaryCall, batch: _Batch) -> None:
         payload = call.payload
-        request = _RangeRequest.FromString(payload)
-        key = request.key
-        if self._status.reads_open and key and len(payload) == len(key) + 2 < 130:
-            # Nothing but a key: the commonest read, and the cheapest.
+        is_key = 2 < len(payload) < 130 and payload[0] == 0x0A and payload[1] == len(payload) - 2
+        if is_key and self._status.reads_open:
+            # Field 1 and nothing else: the commonest read, and the cheapest.
             store = self._store
-            call.reply(self._header(store.revision) + store.read_key(key))
+            call.reply(self._header(store.revision) + store.read_key(payload[2:]))
             return
+        request = parse_flat(_RangeRequest, payload)
         check_range(request)
         read = _Read(call, lambda: self._start_range(call, request))
         self._now_or_later(read, request.serializable, batch)
