@@ -8,7 +8,7 @@ Source: etcd server/etcdserver/txn/txn.go.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -31,6 +31,15 @@ class Path:
     succeeded: bool
     operations: Sequence[etcdserverpb.RequestOp]
     nested: list[Path] = field(default_factory=list)  # in the order of the operations
+
+    def all_operations(self) -> Iterator[etcdserverpb.RequestOp]:
+        """Those of the path that are no transactions themselves, in order."""
+        nested = iter(self.nested)
+        for operation in self.operations:
+            if operation.HasField("request_txn"):
+                yield from next(nested).all_operations()
+            else:
+                yield operation
 
 
 def run_txn(store: Store, request: etcdserverpb.TxnRequest) -> Answer:
@@ -58,23 +67,27 @@ def choose(store: Store, request: etcdserverpb.TxnRequest) -> Path:
 
 
 def check_path(store: Store, path: Path) -> None:
-    nested = iter(path.nested)
-    for operation in path.operations:
-        match operation.WhichOneof("request"):
-            case "request_range":
-                revision = operation.request_range.revision
-                if revision > store.revision:
-                    raise FutureRevision
-                if revision and revision < store.compact_revision:
-                    raise Compacted
-            case "request_put":
-                put = operation.request_put
-                if put.lease and not store.leases.exists(put.lease):
-                    raise LeaseNotFound
-                if (put.ignore_value or put.ignore_lease) and store.current_row(put.key) is None:
-                    raise KeyNotFound
-            case "request_txn":
-                check_path(store, next(nested))
+    """What can be refused: first of all puts, then of all ranges, in etcd's order."""
+    for operation in path.all_operations():
+        if operation.HasField("request_put"):
+            _check_put(store, operation.request_put)
+    for operation in path.all_operations():
+        if operation.HasField("request_range"):
+            _check_range(store, operation.request_range)
+
+
+def _check_put(store: Store, put: etcdserverpb.PutRequest) -> None:
+    if (put.ignore_value or put.ignore_lease) and store.current_row(put.key) is None:
+        raise KeyNotFound
+    if put.lease and not store.leases.exists(put.lease):
+        raise LeaseNotFound
+
+
+def _check_range(store: Store, request: etcdserverpb.RangeRequest) -> None:
+    if request.revision > store.revision:
+        raise FutureRevision
+    if request.revision and request.revision < store.compact_revision:
+        raise Compacted
 
 
 def _holds(store: Store, compare: _Compare) -> bool:
