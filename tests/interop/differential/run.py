@@ -222,10 +222,7 @@ class Differential:
         stream = rng.choice(self.streams)
         kind = rng.random()
         if kind < 0.6 and len(stream.watches) < MOST_WATCHES:
-            for _ in range(rng.choice((1, 1, 1, 3))):
-                stream.create(self._new_watch())
-            if stream.is_late:
-                self.settle()  # what it is sent of the past depends on when it is sent
+            self._create_watches(stream)
         elif kind < 0.85:
             self.settle()
             stream.cancel(self._any_watch(stream))
@@ -238,6 +235,15 @@ class Differential:
             self.settle()
             stream.close()
             self.streams[self.streams.index(stream)] = self.new_stream()
+
+    def _create_watches(self, stream: WatchStream) -> None:
+        requests = [self._new_watch() for _ in range(self.rng.choice((1, 1, 1, 3)))]
+        if any(request.start_revision for request in requests):
+            self.settle()
+        settled = self.world.revision
+        for request in requests:
+            stream.create(request)
+        stream.catch_up(settled)
 
     def _any_watch(self, stream: WatchStream) -> int:
         """One that may be canceled; sometimes one that is not there."""

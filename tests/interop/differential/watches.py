@@ -130,7 +130,7 @@ class WatchStream:
         self.watches: dict[int, Wanted | None] = {}  # None: ended by compaction
         self._expected: Counter[int] = Counter()  # events of a watch, by the history so far
         self._counted = 0  # changes of the history that are in there
-        self.is_late = False  # a watch was started in the past since the last `settle`
+        self._is_late = False  # a watch was started in the past since the last `settle`
         self.create(pb.WatchCreateRequest(key=SETTLE_KEY, watch_id=SENTINEL))
 
     @property
@@ -155,7 +155,7 @@ class WatchStream:
             self._await("compacted", request, lambda _, view: self._ended(view, number))
             return
         first = current + 1 if start <= 0 else start
-        self.is_late |= start <= current and start != 0
+        self._is_late |= start <= current and start != 0
         wanted = self.watches[number] = Wanted(request, first)
         self._expected[number] = sum(map(wanted.includes, self._history.since(first)))
 
@@ -228,20 +228,25 @@ class WatchStream:
         self._counted = len(changes)
 
     def settle(self, revision: int) -> None:
-        """All events up to `revision`, which put SETTLE_KEY and is in the history."""
+        """All events up to `revision`, which is in the history."""
         self._count_history()
-        late = self.is_late
-        if late:
-            # What starts in the past is caught up together, so its event comes last.
-            request = pb.WatchCreateRequest(
-                key=SETTLE_KEY, watch_id=LATE_SENTINEL, start_revision=revision
-            )
-            self.create(request)
         self._await(f"settled at {revision}", "", lambda _, view: self._is_complete(view))
-        if late:
-            self.cancel(LATE_SENTINEL)
-            self.is_late = False
         self._compare()
+
+    def catch_up(self, revision: int) -> None:
+        """Those that started in the past have all of it; `revision` put SETTLE_KEY last.
+
+        Nothing may be written meanwhile: what they are sent depends on when they are sent it.
+        """
+        if not self._is_late:
+            return
+        # They are caught up together, and in the order they came, so its event comes last.
+        request = pb.WatchCreateRequest(key=SETTLE_KEY, watch_id=LATE_SENTINEL)
+        request.start_revision = revision
+        self.create(request)
+        self.settle(revision)
+        self.cancel(LATE_SENTINEL)
+        self._is_late = False
 
     def _is_complete(self, view: View) -> bool:
         return all(view.events[number] >= count for number, count in self._expected.items())
