@@ -13,6 +13,7 @@ from actors.mvcc.feed import Event
 from actors.watch.encode import event
 from actors.watch.intervals import Intervals
 from actors.watch.watcher import NO_DELETIONS, NO_PUTS, WITH_PREVIOUS, Watcher
+from wire.pb import mvccpb
 
 Previous = Callable[[bytes, int], bytes | None]  # a key's KeyValue before a revision
 
@@ -130,7 +131,21 @@ class Interests:
                     plain = plain or event(main, keyvalue, is_deletion)
                     interest.events.append(plain)
                 else:
-                    full = full or event(main, keyvalue, is_deletion, previous(key, main))
+                    full = full or _with_previous(main, key, keyvalue, is_deletion, previous)
                     interest.events.append(full)
                 interest.revisions.append(main)
         return touched
+
+
+def _with_previous(
+    main: int, key: bytes, keyvalue: bytes, is_deletion: bool, previous: Previous
+) -> bytes:
+    """An event with the key's value before it, but for a creation.
+
+    A key that is deleted and put again in one transaction was there before, and yet is created.
+    """
+    before = previous(key, main)
+    if before is not None and not is_deletion:
+        is_creation = mvccpb.KeyValue.FromString(keyvalue).create_revision == main
+        before = None if is_creation else before
+    return event(main, keyvalue, is_deletion, before)

@@ -229,6 +229,18 @@ def test_the_previous_value_comes_with_all_but_creations(world):
     ]
 
 
+def test_a_key_deleted_and_put_again_in_one_transaction_is_a_creation(world):
+    """etcd lets a transaction delete everything and put a key; found by the differential test."""
+    stream = world.client()
+    world.put((b"a", b"1"))
+    world.watch(stream, b"a", prev_kv=True)
+    world.store.delete(b"a")
+    world.store.put(b"a", b"2", 0)
+    world.store.end()
+
+    assert world.lines(stream) == ["2 #0 created", "3 #0 -a@3 (was 1@2) +a=2@3"]
+
+
 def test_a_previous_value_that_was_compacted_is_left_out(world):
     world.put((b"a", b"1"), (b"a", b"2"), (b"a", b"3"))
     world.compact(4)
