@@ -24,15 +24,20 @@ class Compaction:
         self._keys = store.index.compactable()
         self._keys.reverse()  # taken from the end
 
-    def step(self, keys: int) -> bool:
-        """Clean up to `keys` keys; False when all is done and marked as done."""
-        store = self._store
-        for _ in range(min(keys, len(self._keys))):
-            for main, sub, dead in store.index.compact(self._keys.pop(), self.revision):
+    def step(self, work: int) -> bool:
+        """Look at keys and remove rows, `work` of both together; False when all is done and
+        marked as done."""
+        store, keys = self._store, self._keys
+        while work > 0 and keys:
+            gone = store.index.compact(keys[-1], self.revision, work)
+            for main, sub, dead in gone:
                 row = tombstone_key(main, sub) if dead else row_key(main, sub)
                 store.backend.delete(KEY, row)
-                self.removed += 1
-        if self._keys:
+            if len(gone) < work:
+                keys.pop()  # else it may have more
+            self.removed += len(gone)
+            work -= len(gone) + 1
+        if keys:
             return True
         store.finished_compaction = self.revision
         store.backend.put(META, FINISHED_COMPACTION, row_key(self.revision, 0))

@@ -73,9 +73,11 @@ class KVHash:
         return place is None or place[:2] != (main, sub)
 
     def _alive_keys(self) -> Iterator[bool]:
-        index = self._store.index
-        for key in index.all_keys(b"", None, 1 << 62):
-            yield index.at(key, self.revision) is not None
+        index, start = self._store.index, b""
+        while keys := index.all_keys(start, None, SLICE_ROWS):
+            for key in keys:
+                yield index.at(key, self.revision) is not None
+            start = keys[-1] + b"\0"
 
 
 def backend_hash(buckets: Iterator[tuple[str, Iterator[tuple[bytes, bytes]]]]) -> Iterator[int]:

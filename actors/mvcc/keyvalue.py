@@ -12,19 +12,18 @@ from wire.varint import encode, encode_signed
 def encode_put(key: bytes, value: bytes, create: int, mod: int, version: int, lease: int) -> bytes:
     """The stored form of a put."""
     mod_bytes = encode(mod)
-    create_bytes = mod_bytes if create == mod else encode(create)
-    head = b"\x0a%b%b\x10%b\x18%b\x20%b" % (
+    head = (
         encode(len(key)),
         key,
-        create_bytes,
+        mod_bytes if create == mod else encode(create),
         mod_bytes,
         encode(version),
     )
-    if value:
-        head = b"%b\x2a%b%b" % (head, encode(len(value)), value)
-    if lease:
-        return head + b"\x30" + encode_signed(lease)
-    return head
+    if not value:
+        row = b"\x0a%b%b\x10%b\x18%b\x20%b" % head
+    else:
+        row = b"\x0a%b%b\x10%b\x18%b\x20%b\x2a%b%b" % (*head, encode(len(value)), value)
+    return row + b"\x30" + encode_signed(lease) if lease else row
 
 
 def encode_tombstone(key: bytes) -> bytes:

@@ -7,8 +7,9 @@ Source: etcd server/etcdserver/txn/range.go.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from typing import Protocol
+from collections.abc import Callable
+from itertools import islice
+from typing import Any, Protocol
 
 from actors.mvcc.checks import has_filters, is_key_order
 from actors.mvcc.index import KeyIndex
@@ -18,7 +19,8 @@ from wire.invariant import invariant
 from wire.pb import etcdserverpb, mvccpb
 from wire.varint import encode
 
-SLICE_KEYS = 1000  # read between two turns of the event loop: about 2 ms
+SLICE_KEYS = 1000  # read between two turns of the event loop: 1.5 to 4 ms
+NO_LIMIT = 1 << 62
 
 _Range = etcdserverpb.RangeRequest
 
@@ -36,12 +38,9 @@ def bounds(key: bytes, range_end: bytes) -> tuple[bytes, bytes | None]:
     return key, None if range_end == b"\0" else range_end
 
 
-def encode_range(kvs: list[bytes], more: bool, count: int) -> bytes:
-    """A RangeResponse without its header."""
-    body = b"".join([b"\x12%b%b" % (encode(len(kv)), kv) for kv in kvs])
-    if more:
-        body += b"\x18\x01"
-    return body + b"\x20" + encode(count) if count else body
+def encode_kv(kv: bytes) -> bytes:
+    """A row of a RangeResponse."""
+    return b"\x12%b%b" % (encode(len(kv)), kv)
 
 
 class RangeCursor:
@@ -65,43 +64,44 @@ class RangeCursor:
             raise FutureRevision
         if self.revision < compacted:
             raise Compacted
-        self._request = request
         self._index = index
-        self._rows = rows
+        self._row = rows.row
+        self._single = request.key if not request.range_end else None
         self._start, self._stop = bounds(request.key, request.range_end)
-        self._kvs: list[bytes] = []
-        self._wanted = _wanted(request)
-        self._count = 0
-        self._taken = 0  # rows handed out by `take`
-        self._counted = self.revision == current
-        if self._counted:
-            self._count = index.count(self._start, self._stop)
+        self._count_only = request.count_only
+        self._answer = _Answer(request)
+        # What is counted at once need not be looked at to the end.
+        self._counted = self.revision == current and self._single is None
+        self._count = index.count(self._start, self._stop) if self._counted else 0
         self.body = b""
 
     @property
     def size(self) -> int:
         """Keys it will look at, or more; says beforehand whether one step is enough."""
+        if self._single is not None:
+            return 1
         if self._counted:
-            return 0 if self._request.count_only else min(self._count, self._wanted)
+            return 0 if self._count_only else min(self._count, self._answer.room)
         return self._index.count(self._start, self._stop)
 
     def step(self, keys: int = SLICE_KEYS) -> bool:
         """Look at the next `keys` keys; False when the response is complete."""
-        if self._counted and (self._request.count_only or not self._count):
+        if self._single is not None:
+            looked_at, places = [self._single], self._past([self._single])
+        elif self._counted and (self._count_only or not self._count):
             return self._finish()
-        if self._counted:
-            keys = min(keys, self._wanted - len(self._kvs))
-        looked_at = self._index.all_keys(self._start, self._stop, keys)
-        for key in looked_at:
-            place = self._index.at(key, self.revision)
-            if place is None:
-                continue
-            if not self._counted:
-                self._count += 1
-            if len(self._kvs) < self._wanted and not self._request.count_only:
-                self._kvs.append(self._row(place[0], place[1]))
-        enough = self._counted and len(self._kvs) >= self._wanted
-        if enough or len(looked_at) < keys:
+        elif self._index.last <= self.revision:
+            looked_at = list(islice(self._index.keys(self._start, self._stop), keys))
+            places = self._present(looked_at)
+        else:
+            looked_at = self._index.all_keys(self._start, self._stop, keys)
+            places = self._past(looked_at)
+        if not self._counted:
+            self._count += len(places)
+        if not self._count_only:
+            self._answer.add(self._read(places[: self._answer.room]))
+        enough = self._counted and not self._answer.room
+        if enough or len(looked_at) < keys or self._single is not None:
             return self._finish()
         self._start = looked_at[-1] + b"\0"
         return True
@@ -111,62 +111,92 @@ class RangeCursor:
 
         For answers in pieces; only where rows are sent in the order they are read.
         """
-        kvs, _ = shape(self._kvs, self._request, 0)
-        self._taken += len(kvs)
-        self._wanted -= len(kvs)
-        self._kvs = []
-        return encode_range(kvs, more=False, count=0)
+        return self._answer.take()
 
-    def _row(self, main: int, sub: int) -> bytes:
-        row = self._rows.row(row_key(main, sub))
-        invariant(row is not None, "a revision of the index has no row", main=main, sub=sub)
-        assert row is not None
-        return row
+    def _present(self, keys: list[bytes]) -> list[tuple[int, int]]:
+        get = self._index.get
+        return [record[:2] for key in keys if (record := get(key)) is not None]
+
+    def _past(self, keys: list[bytes]) -> list[tuple[int, int]]:
+        at, revision = self._index.at, self.revision
+        return [place[:2] for key in keys if (place := at(key, revision)) is not None]
+
+    def _read(self, places: list[tuple[int, int]]) -> list[bytes]:
+        row = self._row
+        kvs = [kv for main, sub in places if (kv := row(row_key(main, sub))) is not None]
+        invariant(len(kvs) == len(places), "a revision of the index has no row", places=places)
+        return kvs
 
     def _finish(self) -> bool:
-        limit = self._request.limit
-        kvs, more = shape(self._kvs, self._request, limit - self._taken if limit > 0 else 0)
-        if self._taken and self._taken >= limit > 0:  # only the row that says there is more
-            kvs, more = [], bool(self._kvs)
-        self.body = encode_range(kvs, more, self._count)
-        self._kvs = []
+        count = self._count
+        self.body = self._answer.finish(0 if self._count_only else count)
+        if count:
+            self.body += b"\x20" + encode(count)
         return False
 
 
-def _wanted(request: _Range) -> int:
-    """How many rows must be read to answer."""
-    if request.limit <= 0 or not is_key_order(request) or has_filters(request):
-        return 1 << 62
-    return request.limit + 1  # one more says whether there is more
+class _Answer:
+    """The rows of a response, gathered, encoded as they come, ordered at the end."""
+
+    def __init__(self, request: _Range) -> None:
+        self._limit = request.limit if request.limit > 0 else NO_LIMIT
+        self._keys_only = request.keys_only
+        self._filter = _filter_of(request) if has_filters(request) else None
+        self._descending = request.sort_order == _Range.DESCEND
+        sorts = self._descending or request.sort_target != _Range.KEY
+        self._sort_key = _SORT_KEYS[request.sort_target] if sorts else None
+        if self._sort_key is None:
+            self._most = self._limit
+        elif self._filter is None and is_key_order(request):
+            # Sorting without an order: etcd takes one row more than asked for, to know whether
+            # there are more, then sorts, then cuts.
+            self._most = self._limit + 1
+        else:
+            self._most = NO_LIMIT
+        self._matched = 0  # rows that passed the filter
+        self._pieces: list[bytes] = []  # encoded rows: each alone when sorted, else many
+        self._order: list[Any] = []  # what each of them is sorted by
+
+    @property
+    def room(self) -> int:
+        """How many more rows are of use."""
+        return NO_LIMIT if self._filter is not None else self._most - self._matched
+
+    def add(self, kvs: list[bytes]) -> None:
+        """The next rows, in key order, `room` at most."""
+        if self._filter is not None:
+            kvs = list(filter(self._filter, kvs))
+        room = max(0, self._most - self._matched)
+        self._matched += len(kvs)
+        kvs = kvs[:room]
+        if self._sort_key is not None:
+            self._order += [self._sort_key(_parse(kv)) for kv in kvs]
+        if self._keys_only:
+            kvs = list(map(_without_value, kvs))
+        if self._sort_key is not None:
+            self._pieces += map(encode_kv, kvs)
+        else:
+            self._pieces.append(b"".join([encode_kv(kv) for kv in kvs]))
+
+    def take(self) -> bytes:
+        pieces, self._pieces = self._pieces, []
+        return b"".join(pieces)
+
+    def finish(self, count: int) -> bytes:
+        """The rest of the response up to its count; `count` rows were there before filters."""
+        pieces = self._pieces
+        if self._sort_key is not None:
+            order = list(range(len(pieces)))
+            # Stable both ways: equal values stay in key order, also when descending.
+            order.sort(key=self._order.__getitem__, reverse=self._descending)
+            pieces = [pieces[at] for at in order[: self._limit]]
+        matched = count if self._filter is None else self._matched
+        return b"".join([*pieces, b"\x18\x01" if matched > self._limit else b""])
 
 
-def shape(kvs: list[bytes], request: _Range, limit: int) -> tuple[list[bytes], bool]:
-    """Filter, sort, cut to `limit` (0: not at all) and strip what was read; whether it was cut."""
-    if has_filters(request):
-        kvs = _filter(kvs, request)
-    if request.sort_order != _Range.NONE or request.sort_target != _Range.KEY:
-        kvs = _sort(kvs, request)
-    more = 0 < limit < len(kvs)
-    if more:
-        kvs = kvs[:limit]
-    if request.keys_only:
-        kvs = [_without_value(kv) for kv in kvs]
-    return kvs, more
+_parse = mvccpb.KeyValue.FromString
 
-
-def _filter(kvs: list[bytes], request: _Range) -> list[bytes]:
-    most = 1 << 63
-    mods = range(request.min_mod_revision, (request.max_mod_revision or most) + 1)
-    creates = range(request.min_create_revision, (request.max_create_revision or most) + 1)
-    kept = []
-    for kv in kvs:
-        parsed = mvccpb.KeyValue.FromString(kv)
-        if parsed.mod_revision in mods and parsed.create_revision in creates:
-            kept.append(kv)
-    return kept
-
-
-_SORT_KEYS: dict[int, Callable[[mvccpb.KeyValue], object]] = {
+_SORT_KEYS: dict[int, Callable[[mvccpb.KeyValue], Any]] = {
     _Range.KEY: lambda kv: kv.key,
     _Range.VERSION: lambda kv: kv.version,
     _Range.CREATE: lambda kv: kv.create_revision,
@@ -175,17 +205,19 @@ _SORT_KEYS: dict[int, Callable[[mvccpb.KeyValue], object]] = {
 }
 
 
-def _sort(kvs: list[bytes], request: _Range) -> list[bytes]:
-    """Stable both ways: equal values stay in key order, also when descending."""
-    sort_key = _SORT_KEYS[request.sort_target]
-    descending = request.sort_order == _Range.DESCEND
-    parsed: Iterator[object] = (sort_key(mvccpb.KeyValue.FromString(kv)) for kv in kvs)
-    pairs = list(zip(parsed, kvs, strict=True))
-    pairs.sort(key=lambda pair: pair[0], reverse=descending)  # type: ignore[arg-type,return-value]
-    return [kv for _, kv in pairs]
+def _filter_of(request: _Range) -> Callable[[bytes], bool]:
+    most = 1 << 63
+    mods = range(request.min_mod_revision, (request.max_mod_revision or most) + 1)
+    creates = range(request.min_create_revision, (request.max_create_revision or most) + 1)
+
+    def passes(kv: bytes) -> bool:
+        parsed = _parse(kv)
+        return parsed.mod_revision in mods and parsed.create_revision in creates
+
+    return passes
 
 
 def _without_value(kv: bytes) -> bytes:
-    parsed = mvccpb.KeyValue.FromString(kv)
+    parsed = _parse(kv)
     parsed.ClearField("value")
     return parsed.SerializeToString()

@@ -69,7 +69,7 @@ class Store:
         if lease and not self.leases.exists(lease):
             raise LeaseNotFound
         if request.prev_kv or request.ignore_value or request.ignore_lease:
-            if (request.ignore_value or request.ignore_lease) and self.current_row(key) is None:
+            if (request.ignore_value or request.ignore_lease) and not self.is_alive(key):
                 raise KeyNotFound
             body = self.put_with_previous(request)
         else:
@@ -125,6 +125,10 @@ class Store:
         row = self.backend.row(row_key(record[0], record[1]))
         assert row is not None
         return b"\x12%b%b\x20\x01" % (encode(len(row)), row)
+
+    def is_alive(self, key: bytes) -> bool:
+        record = self.index.get(key)
+        return record is not None and record[3] > 0
 
     def current_row(self, key: bytes) -> bytes | None:
         """The stored KeyValue of a key that is alive."""
@@ -194,8 +198,14 @@ class Store:
         previous = []
         if request.prev_kv:
             previous = [row for key in keys if (row := self.current_row(key)) is not None]
-        for key in keys:
-            self.delete(key)
+        main, sub = self.revision + 1, self.changes
+        self.changes = sub + len(keys)
+        if len(keys) == 1:
+            self.index.delete(keys[0], main, sub)
+        else:
+            self.index.delete_run(keys, main, sub)
+        for at, key in enumerate(keys, sub):
+            self._bury(key, main, at)
         body = b"\x10" + encode(len(keys)) if keys else b""
         return body + b"".join([b"\x1a%b%b" % (encode(len(kv)), kv) for kv in previous])
 
@@ -207,6 +217,10 @@ class Store:
         main, sub = self.revision + 1, self.changes
         self.changes = sub + 1
         self.index.delete(key, main, sub)
+        self._bury(key, main, sub)
+
+    def _bury(self, key: bytes, main: int, sub: int) -> None:
+        """What a deletion leaves behind beside the index."""
         keyvalue = encode_tombstone(key)
         self.backend.put_row(tombstone_key(main, sub), keyvalue)
         if self.feed.wanted:

@@ -8,9 +8,8 @@ Source: etcd server/etcdserver/txn/txn.go.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from actors.mvcc.ranges import bounds
 from wire.errors import Compacted, FutureRevision, KeyNotFound, LeaseNotFound
@@ -21,25 +20,25 @@ if TYPE_CHECKING:
     from actors.mvcc.store import Answer, Store
 
 _Compare = etcdserverpb.Compare
-_ABSENT = mvccpb.KeyValue()
 
 
-@dataclass(slots=True)
-class Path:
+class Path(NamedTuple):
     """The branch that a transaction takes, and those that the ones nested in it take."""
 
     succeeded: bool
-    operations: Sequence[etcdserverpb.RequestOp]
-    nested: list[Path] = field(default_factory=list)  # in the order of the operations
+    steps: list[Step]
 
-    def all_operations(self) -> Iterator[etcdserverpb.RequestOp]:
-        """Those of the path that are no transactions themselves, in order."""
-        nested = iter(self.nested)
-        for operation in self.operations:
-            if operation.HasField("request_txn"):
-                yield from next(nested).all_operations()
-            else:
-                yield operation
+    def requests(self, kind: str) -> Iterator[Any]:
+        """Those of a kind, nested ones in their place."""
+        for each, request, nested in self.steps:
+            if each == kind:
+                yield request
+            elif nested is not None:
+                yield from nested.requests(kind)
+
+
+Step = tuple[str | None, Any, Path | None]
+"""An operation: its kind (the field's name), its request, and the path of a transaction."""
 
 
 def run_txn(store: Store, request: etcdserverpb.TxnRequest) -> Answer:
@@ -57,101 +56,104 @@ def run_txn(store: Store, request: etcdserverpb.TxnRequest) -> Answer:
 
 def choose(store: Store, request: etcdserverpb.TxnRequest) -> Path:
     succeeded = all(_holds(store, compare) for compare in request.compare)
-    operations = request.success if succeeded else request.failure
-    nested = [
-        choose(store, operation.request_txn)
-        for operation in operations
-        if operation.HasField("request_txn")
-    ]
-    return Path(succeeded, operations, nested)
+    steps: list[Step] = []
+    for operation in request.success if succeeded else request.failure:
+        kind = operation.WhichOneof("request")
+        inner = getattr(operation, kind) if kind is not None else None
+        nested = choose(store, operation.request_txn) if kind == "request_txn" else None
+        steps.append((kind, inner, nested))
+    return Path(succeeded, steps)
 
 
 def check_path(store: Store, path: Path) -> None:
     """What can be refused: first of all puts, then of all ranges, in etcd's order."""
-    for operation in path.all_operations():
-        if operation.HasField("request_put"):
-            _check_put(store, operation.request_put)
-    for operation in path.all_operations():
-        if operation.HasField("request_range"):
-            _check_range(store, operation.request_range)
-
-
-def _check_put(store: Store, put: etcdserverpb.PutRequest) -> None:
-    if (put.ignore_value or put.ignore_lease) and store.current_row(put.key) is None:
-        raise KeyNotFound
-    if put.lease and not store.leases.exists(put.lease):
-        raise LeaseNotFound
-
-
-def _check_range(store: Store, request: etcdserverpb.RangeRequest) -> None:
-    if request.revision > store.revision:
-        raise FutureRevision
-    if request.revision and request.revision < store.compact_revision:
-        raise Compacted
+    for put in path.requests("request_put"):
+        if (put.ignore_value or put.ignore_lease) and not store.is_alive(put.key):
+            raise KeyNotFound
+        if put.lease and not store.leases.exists(put.lease):
+            raise LeaseNotFound
+    for request in path.requests("request_range"):
+        if request.revision > store.revision:
+            raise FutureRevision
+        if request.revision and request.revision < store.compact_revision:
+            raise Compacted
 
 
 def _holds(store: Store, compare: _Compare) -> bool:
     """Whether a comparison holds for every key that it names."""
-    if not compare.range_end:
-        row = store.current_row(compare.key)
-        if row is not None:
-            return _compare(compare, mvccpb.KeyValue.FromString(row))
-    else:
-        keys = list(store.index.keys(*bounds(compare.key, compare.range_end)))
-        if keys:
-            rows = filter(None, map(store.current_row, keys))
-            return all(_compare(compare, mvccpb.KeyValue.FromString(row)) for row in rows)
-    # An absent key has no value at all, not an empty one; its numbers count as 0.
-    return compare.target != _Compare.VALUE and _compare(compare, _ABSENT)
+    target = compare.target
+    keys = [compare.key]
+    if compare.range_end:
+        # For an empty range one absent key stands: its start is not in it, so it is not alive.
+        keys = list(store.index.keys(*bounds(compare.key, compare.range_end))) or keys
+    given = _given(compare, target)
+    result = compare.result
+    return all(_compares(_stored(store, key, target), result, given) for key in keys)
 
 
-def _compare(compare: _Compare, kv: mvccpb.KeyValue) -> bool:
-    """An enum value nobody knows compares as equal, or as true: etcd's rule."""
-    stored: bytes | int
-    given: bytes | int
-    if compare.target == _Compare.VALUE:
-        stored, given = kv.value, compare.value
-    elif compare.target == _Compare.CREATE:
-        stored, given = kv.create_revision, compare.create_revision
-    elif compare.target == _Compare.MOD:
-        stored, given = kv.mod_revision, compare.mod_revision
-    elif compare.target == _Compare.VERSION:
-        stored, given = kv.version, compare.version
-    elif compare.target == _Compare.LEASE:
-        stored, given = kv.lease, compare.lease
-    else:
-        stored = given = 0
-    if compare.result == _Compare.EQUAL:
-        return stored == given
-    if compare.result == _Compare.NOT_EQUAL:
-        return stored != given
-    if compare.result == _Compare.GREATER:
-        return stored > given  # type: ignore[operator]  # both bytes or both int
-    if compare.result == _Compare.LESS:
-        return stored < given  # type: ignore[operator]
+def _stored(store: Store, key: bytes, target: int) -> bytes | int | None:
+    """What a key has; one that is absent has no value at all, not an empty one, and zeros."""
+    record = store.index.get(key)
+    if record is None or not record[3]:
+        return None if target == _Compare.VALUE else 0
+    if target == _Compare.MOD:
+        return record[0]
+    if target == _Compare.CREATE:
+        return record[2]
+    if target == _Compare.VERSION:
+        return record[3]
+    row = store.current_row(key)
+    assert row is not None
+    kv = mvccpb.KeyValue.FromString(row)
+    if target == _Compare.VALUE:
+        return kv.value
+    return kv.lease if target == _Compare.LEASE else 0
+
+
+def _given(compare: _Compare, target: int) -> bytes | int:
+    if target == _Compare.MOD:
+        return compare.mod_revision
+    if target == _Compare.CREATE:
+        return compare.create_revision
+    if target == _Compare.VERSION:
+        return compare.version
+    if target == _Compare.VALUE:
+        return compare.value
+    return compare.lease if target == _Compare.LEASE else 0
+
+
+def _compares(stored: Any, result: int, given: Any) -> bool:
+    """A target nobody knows compares as equal, a result nobody knows as true: etcd's rule."""
+    if stored is None:
+        return False
+    if result == _Compare.EQUAL:
+        return bool(stored == given)
+    if result == _Compare.NOT_EQUAL:
+        return bool(stored != given)
+    if result == _Compare.GREATER:
+        return bool(stored > given)
+    if result == _Compare.LESS:
+        return bool(stored < given)
     return True
 
 
 def _execute(store: Store, path: Path) -> bytes:
     """Do the operations and return a TxnResponse without its header."""
-    nested = iter(path.nested)
-    body = b"\x10\x01" if path.succeeded else b""
-    responses = []
-    for operation in path.operations:
-        match operation.WhichOneof("request"):
-            case "request_range":
-                response = b"\x0a" + _with_header(store, _range(store, operation.request_range))
-            case "request_put":
-                put = store.put_with_previous(operation.request_put)
-                response = b"\x12" + _with_header(store, put)
-            case "request_delete_range":
-                deleted = store.delete_range(operation.request_delete_range)
-                response = b"\x1a" + _with_header(store, deleted)
-            case _:
-                inner = b"\x0a\x00" + _execute(store, next(nested))  # its header is empty
-                response = b"\x22" + encode(len(inner)) + inner
-        responses.append(b"\x1a" + encode(len(response)) + response)
-    return body + b"".join(responses)
+    pieces = [b"\x10\x01"] if path.succeeded else []
+    for kind, request, nested in path.steps:
+        if kind == "request_put":
+            response = b"\x12" + _with_header(store, store.put_with_previous(request))
+        elif kind == "request_range":
+            response = b"\x0a" + _with_header(store, _range(store, request))
+        elif kind == "request_delete_range":
+            response = b"\x1a" + _with_header(store, store.delete_range(request))
+        elif nested is None:
+            response = b""  # no operation at all; refused before it is proposed
+        else:
+            inner = b"\x0a\x00" + _execute(store, nested)  # its header is empty
+            response = b"\x22" + encode(len(inner)) + inner
+        pieces += b"\x1a", encode(len(response)), response
+    return b"".join(pieces)
 
 
 def _range(store: Store, request: etcdserverpb.RangeRequest) -> bytes:
