@@ -9,13 +9,14 @@ Source: RFC 9113; grpc/doc/PROTOCOL-HTTP2.md; grpc-go internal/transport/http2_s
 
 from __future__ import annotations
 
-import trio
-from google.protobuf.message import DecodeError
+import traceback
 
-from wire.errors import DeadlineExceeded, EtcdError, Refused
-from wire.grpc.service import Peer, Registry, UnaryCall, bad_request
+import trio
+
+from wire.errors import DeadlineExceeded, EtcdError
+from wire.grpc.service import Peer, Registry, UnaryCall
 from wire.http import HTTPHandler, not_found
-from wire.http2.defects import is_fatal
+from wire.http2.defects import INTERNAL, is_fatal, refusal_of
 from wire.http2.frames import ConnectionFault
 from wire.http2.keepalive import KeepAlive, Pings
 from wire.http2.lane import Lane
@@ -23,7 +24,6 @@ from wire.http2.limits import Limits
 from wire.http2.streams import Streams
 from wire.http2.transmit import sender_of
 from wire.log import Log
-from wire.status import Status
 
 READ_BYTES = 65536
 BURST_BYTES = 256 * 1024  # of what waits in line, put out at once
@@ -166,6 +166,8 @@ class Connection:
             if requests.soonest < self._next_sweep:
                 self._deadline_set.set()
             self._flush()
+            if lane.peer_leaves:
+                self.wake_writer()  # who ends the connection if nothing is under way
             for wait in waits:
                 await wait
             while self._is_stuck:
@@ -198,8 +200,6 @@ class Connection:
                 scope.cancel()
             try:
                 call.reply(await unary(call))
-            except EtcdError as refusal:
-                call.refuse(refusal)
             except Exception as error:
                 call.refuse(self.defect(call.method.path, error))
         del self._tasks[call.stream_id]
@@ -208,18 +208,20 @@ class Connection:
         if stream_id in self._tasks:
             self._tasks[stream_id].cancel()
 
-    def defect(self, path: str, error: Exception) -> Refused:
-        """What to tell the client of a handler's exception that is no refusal.
+    def defect(self, path: str, error: Exception) -> EtcdError:
+        """What to tell the client of a handler's exception.
 
-        Bytes that are no message are the client's mistake; anything else is ours, and it learns
-        no more.  Raises it again if the state behind it can no longer be trusted.
+        A mistake of ours is logged, and the client learns no more than that.  Raised again if
+        the state behind it can no longer be trusted.
         """
         if is_fatal(error):
             raise error
-        if isinstance(error, DecodeError):
-            return bad_request(error)
-        self._log.error("handler failed", method=path, error=repr(error))
-        return Refused(Status.INTERNAL, "internal error")
+        refusal = refusal_of(error)
+        if refusal is not None:
+            return refusal
+        trace = "".join(traceback.format_exception(error))
+        self._log.error("handler failed", method=path, error=repr(error), stacktrace=trace)
+        return INTERNAL
 
     # -- Deadlines
 

@@ -14,7 +14,7 @@ MAX_STREAMS = (1 << 32) - 1  # SETTINGS_MAX_CONCURRENT_STREAMS at its largest, e
 class Limits:
     message_bytes: int = 2_097_152  # of one request message
     concurrent_streams: int = MAX_STREAMS  # announced, and enforced for both paths
-    open_streams: int = 100_000  # enforced whatever is announced; each costs some KiB
+    open_streams: int = 20_000  # enforced whatever is announced; one may cost 10 KiB
     connection_window: int = 4 << 20  # bytes a peer may send ahead
     stream_window: int = 1 << 20
     unread_bytes: int = 32 << 20  # of incomplete requests and of messages no handler has taken

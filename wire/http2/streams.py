@@ -32,8 +32,8 @@ class Host(Protocol):
 
     def wake_writer(self) -> None: ...
 
-    def defect(self, path: str, error: Exception) -> Refused:
-        """A handler's exception that is no refusal: what to tell the client."""
+    def defect(self, path: str, error: Exception) -> EtcdError:
+        """What to tell the client of a handler's exception."""
         ...
 
 
@@ -139,11 +139,9 @@ class Streams:
                 try:
                     await handler(stream)
                     status, text = Status.OK, ""
-                except EtcdError as refusal:
-                    status, text = refusal.status, str(refusal)
                 except Exception as error:
-                    defect = self._host.defect(stream.method.path, error)
-                    status, text = defect.status, defect.text
+                    refusal = self._host.defect(stream.method.path, error)
+                    status, text = refusal.status, str(refusal)
                 await stream.drained(1)
             if stream.scope.cancelled_caught:
                 status, text = Status.CANCELLED, "context canceled"
@@ -239,9 +237,8 @@ async def _unary(stream: Stream) -> None:
     if message is None:
         raise Refused(Status.UNKNOWN, "EOF")
     answer, method = _StreamAnswer(), stream.method
-    call = UnaryCall(
-        answer, stream.stream_id, method, stream.context, message, stream.scope.deadline
-    )
+    deadline = None if stream.context.timeout is None else stream.scope.deadline
+    call = UnaryCall(answer, stream.stream_id, method, stream.context, message, deadline)
     try:
         if method.batch is not None:
             wait = method.batch.submit([call])

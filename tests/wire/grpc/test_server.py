@@ -6,6 +6,7 @@ import gzip
 
 import pytest
 import trio
+from google.protobuf.message import DecodeError
 
 from tests.wire.hostile.peer import (
     ECHO,
@@ -466,6 +467,29 @@ async def test_a_defect_of_ours_is_answered_without_its_words(path, autojump_clo
         response = await peer.response(1)
         assert (response.status, response.text) == (Status.INTERNAL, "internal error")
         assert (await peer.response(3)).status == Status.OK
+
+
+@pytest.mark.parametrize("path", ["/test.Echo/FailTask", "/test.Echo/FailStream"])
+@pytest.mark.parametrize(
+    ("error", "status", "text"),
+    [
+        (ExceptionGroup("", [KeyNotProvided()]), 3, "etcdserver: key is not provided"),
+        (DecodeError("what?"), 13, "grpc: error unmarshalling request: what?"),
+        (ExceptionGroup("", [KeyNotProvided(), KeyError()]), 13, "internal error"),
+    ],
+)
+async def test_what_a_handler_raises_is_told_from_a_defect(
+    error, status, text, path, autojump_clock
+):
+    server, failing = EchoServer(), Failing(error)
+    server.registry.unary("/test.Echo/FailTask", failing.task)
+    server.registry.stream("/test.Echo/FailStream", failing.stream, "bidi_stream")
+    async with attacked(server) as peer:
+        await peer.hello()
+        await peer.send(call(1, path=path))
+
+        response = await peer.response(1)
+        assert (response.status, response.text) == (status, text)
 
 
 @pytest.mark.parametrize("path", ["/test.Echo/FailTask", "/test.Echo/FailStream"])

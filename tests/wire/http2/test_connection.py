@@ -337,6 +337,15 @@ async def test_a_client_may_say_goodbye_before_its_streams_are_over(path, autoju
             pass
 
 
+async def test_an_idle_connection_ends_when_the_client_says_goodbye(autojump_clock):
+    async with attacked() as peer:
+        await peer.hello()
+        await peer.settled()
+        await peer.send(raw(7, 0, 0, bytes(8)))
+        while await peer.read():
+            pass
+
+
 async def test_a_fault_says_why_and_names_the_last_stream(autojump_clock):
     async with attacked() as peer:
         await peer.hello()
