@@ -38,11 +38,6 @@ def bounds(key: bytes, range_end: bytes) -> tuple[bytes, bytes | None]:
     return key, None if range_end == b"\0" else range_end
 
 
-def encode_kv(kv: bytes) -> bytes:
-    """A row of a RangeResponse."""
-    return b"\x12%b%b" % (encode(len(kv)), kv)
-
-
 class RangeCursor:
     """One range, read a slice at a time at a fixed revision.
 
@@ -87,8 +82,8 @@ class RangeCursor:
     def step(self, keys: int = SLICE_KEYS) -> bool:
         """Look at the next `keys` keys; False when the response is complete."""
         if self._single is not None:
-            looked_at, places = [self._single], self._past([self._single])
-        elif self._counted and (self._count_only or not self._count):
+            return self._look_up(self._single)
+        if self._counted and (self._count_only or not self._count):
             return self._finish()
         elif self._index.last <= self.revision:
             looked_at = list(islice(self._index.keys(self._start, self._stop), keys))
@@ -101,10 +96,18 @@ class RangeCursor:
         if not self._count_only:
             self._answer.add(self._read(places[: self._answer.room]))
         enough = self._counted and not self._answer.room
-        if enough or len(looked_at) < keys or self._single is not None:
+        if enough or len(looked_at) < keys:
             return self._finish()
         self._start = looked_at[-1] + b"\0"
         return True
+
+    def _look_up(self, key: bytes) -> bool:
+        place = self._index.at(key, self.revision)
+        if place is not None:
+            self._count = 1
+            if not self._count_only:
+                self._answer.add(self._read([place[:2]]))
+        return self._finish()
 
     def take(self) -> bytes:
         """What was read since this was last asked, as a RangeResponse of its own (rows only).
@@ -174,9 +177,9 @@ class _Answer:
         if self._keys_only:
             kvs = list(map(_without_value, kvs))
         if self._sort_key is not None:
-            self._pieces += map(encode_kv, kvs)
+            self._pieces += [b"\x12%b%b" % (encode(len(kv)), kv) for kv in kvs]
         else:
-            self._pieces.append(b"".join([encode_kv(kv) for kv in kvs]))
+            self._pieces.append(b"".join([b"\x12%b%b" % (encode(len(kv)), kv) for kv in kvs]))
 
     def take(self) -> bytes:
         pieces, self._pieces = self._pieces, []

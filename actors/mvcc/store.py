@@ -25,6 +25,7 @@ from actors.mvcc.revision import (
     row_key,
     tombstone_key,
 )
+from actors.mvcc.txn import run_txn
 from wire.errors import Compacted, FutureRevision, KeyNotFound, LeaseNotFound
 from wire.pb import etcdserverpb, mvccpb
 from wire.varint import encode
@@ -91,8 +92,6 @@ class Store:
         return self.revision, body
 
     def apply_txn(self, request: etcdserverpb.TxnRequest) -> Answer:
-        from actors.mvcc.txn import run_txn  # it works on a Store, so it comes after
-
         return run_txn(self, request)
 
     def apply_compaction(self, request: etcdserverpb.CompactionRequest) -> Answer:
