@@ -242,4 +242,4 @@ async def test_bytes_that_are_no_request_end_the_stream(service):
     client = KeepAlive()
     client.stream.ask(b"\xff")
     await client.run(service)
-    assert str(client.ended).startswith("grpc: error unmarshalling request: ")
+    assert str(client.ended).startswith("grpc: failed to unmarshal the received message ")

@@ -8,7 +8,7 @@ from __future__ import annotations
 import pytest
 
 from trioetcd.api.malformed import MOST_FIELDS, fault
-from trioetcd.api.parse import parse, parse_flat
+from trioetcd.api.parse import parse, parse_flat, parse_streamed
 from wire.errors import Refused
 from wire.pb import etcdserverpb as pb
 
@@ -42,6 +42,13 @@ def test_broken_bytes_get_etcds_words(data: bytes, words: str):
         with pytest.raises(Refused) as refused:
             read(pb.PutRequest, data)
         assert str(refused.value) == PREFIX + words
+
+
+def test_on_a_stream_the_words_in_front_are_others():
+    with pytest.raises(Refused) as refused:
+        parse_streamed(pb.WatchRequest, b"\x08\x01")
+    words = "proto: wrong wireType = 0 for field CreateRequest"
+    assert str(refused.value) == f"grpc: failed to unmarshal the received message {words}"
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import trio
 
-from trioetcd.api.parse import parse
+from trioetcd.api.parse import parse, parse_streamed
 from wire.errors import UnknownHealthService
 from wire.grpc.service import Registry, ServerStream, UnaryCall
 from wire.pb import healthpb
@@ -28,7 +28,7 @@ class HealthService:
 
     async def watch(self, stream: ServerStream) -> None:
         """The state now, and every change of it: there is none before the port closes."""
-        request = parse(healthpb.HealthCheckRequest, await stream.receive() or b"")
+        request = parse_streamed(healthpb.HealthCheckRequest, await stream.receive() or b"")
         known = not request.service
         state = _Response.SERVING if known else _Response.SERVICE_UNKNOWN
         await stream.send(_Response(status=state).SerializeToString())

@@ -31,7 +31,7 @@ from actors.mvcc.ranges import SLICE_KEYS, RangeCursor
 from actors.mvcc.store import Store
 from actors.raft.actor import RaftStatus
 from trioetcd.api.header import HeaderWriter
-from trioetcd.api.parse import parse, parse_flat
+from trioetcd.api.parse import parse, parse_flat, parse_streamed
 from trioetcd.api.proposals import Proposals
 from trioetcd.api.quota import Quota
 from trioetcd.api.reads import Reads
@@ -239,7 +239,7 @@ class KVService:
     async def range_stream(self, stream: ServerStream) -> None:
         """A range in chunks, all of one revision; header, more and count come in the last."""
         message = await stream.receive()
-        request = parse(_RangeRequest, message or b"")
+        request = parse_streamed(_RangeRequest, message or b"")
         check_range_stream(request)
         if not request.serializable:
             await self._reads.current()

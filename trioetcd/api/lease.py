@@ -15,7 +15,7 @@ from actors.kernel import ActorStopped
 from actors.lease.actor import TimeLeft
 from actors.lease.ids import IDs
 from actors.lease.table import NO_LEASE, LeaseID
-from trioetcd.api.parse import parse
+from trioetcd.api.parse import parse, parse_streamed
 from trioetcd.api.quota import Quota
 from wire.errors import LeaseNotFound, Stopped
 from wire.grpc.service import Registry, ServerStream, UnaryCall
@@ -105,7 +105,7 @@ class LeaseService:
     async def keep_alive(self, stream: ServerStream) -> None:
         """One answer a request, in order; a lease that is not there is answered with TTL 0."""
         while (message := await stream.receive()) is not None:
-            lease_id = parse(etcdserverpb.LeaseKeepAliveRequest, message).ID
+            lease_id = parse_streamed(etcdserverpb.LeaseKeepAliveRequest, message).ID
             # Made before the renewal, which may wait for the log: the revision must not be
             # one at which the lease is revoked already while its TTL says that it lives.
             header = self._header(self._revision())

@@ -12,7 +12,7 @@ import trio
 from actors.kernel import ActorStopped
 from actors.watch.actor import WatchHub
 from actors.watch.watcher import Stream
-from trioetcd.api.parse import parse
+from trioetcd.api.parse import parse_streamed
 from wire.errors import EtcdError, Stopped
 from wire.grpc.service import Context, Registry, ServerStream
 from wire.pb import etcdserverpb
@@ -65,7 +65,7 @@ class WatchService:
         """
         while (message := await stream.receive()) is not None:
             await stream.drained(UNSENT_BYTES)
-            request = parse(etcdserverpb.WatchRequest, message)
+            request = parse_streamed(etcdserverpb.WatchRequest, message)
             match request.WhichOneof("request_union"):
                 case "create_request":
                     await self._create(stream, watching, request.create_request)
