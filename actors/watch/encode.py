@@ -45,7 +45,13 @@ def id_field(watch_id: int) -> bytes:
 
 
 def compacted(compact_revision: int) -> bytes:
-    """The fields that end a watch whose history is gone."""
+    """The fields that end a watch whose history is gone.
+
+    None after a compaction to 0, which only a start below 0 comes before: clients of etcd see a
+    response that says nothing then.
+    """
+    if not compact_revision:
+        return b""
     return CANCELED + b"\x28" + encode_signed(compact_revision)
 
 

@@ -353,6 +353,15 @@ def test_compacted_history_ends_a_watch_and_leaves_its_id_taken(world):
     ]
 
 
+def test_after_a_compaction_to_0_a_start_below_it_gets_a_response_that_says_nothing(world):
+    world.put(b"a")
+    world.compact(0)
+    stream = world.client()
+    world.watch(stream, b"a", start_revision=-1)
+    world.put(b"a")
+    assert world.lines(stream) == ["2 #0 created", "0 #0"]
+
+
 def test_a_compaction_that_overtakes_a_reader_of_history_ends_it(world):
     for _ in range(100):
         world.put(b"a")
