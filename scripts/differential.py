@@ -18,6 +18,9 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from tests.interop.differential.run import Differential, servers
+from tests.interop.differential.scenes import SCENES
+
+BETWEEN_SCENES = 10_000  # calls
 
 
 def main() -> int:
@@ -30,11 +33,15 @@ def main() -> int:
         addresses = {kind: server.address for kind, server in running.items()}
         differential = Differential(addresses, options.seed)
         try:
-            report = differential.run(options.calls)
+            while differential.report.calls < options.calls:
+                differential.run(min(BETWEEN_SCENES, options.calls))
+                for scene in SCENES:
+                    scene(differential)
+                print(differential.report.headline, flush=True)
         finally:
             differential.close()
-    print(report)
-    return 1 if report.mismatch_count else 0
+    print(differential.report)
+    return 1 if differential.report.mismatch_count else 0
 
 
 if __name__ == "__main__":

@@ -41,10 +41,16 @@ class Report:
     def follows_newer(self, what: str) -> None:
         self.newer[what] += 1
 
+    @property
+    def headline(self) -> str:
+        return (
+            f"seed {self.seed}: {self.calls} calls in {self.seconds:.0f} s, {self.events} events,"
+            f" {self.mismatch_count} mismatches"
+        )
+
     def __str__(self) -> str:
         lines = [
-            f"seed {self.seed}: {self.calls} calls in {self.seconds:.0f} s, {self.events} events,"
-            f" {self.mismatch_count} mismatches",
+            self.headline,
             *_table("calls", self.by_method),
             *_table("answers", self.by_code),
             *_table("trioetcd follows a newer rule", self.newer),

@@ -23,6 +23,10 @@ from wire.pb import etcdserverpb as pb
 TIME_SECONDS = 2  # by which remaining times may differ
 BAD_SORT = Answer("INVALID_ARGUMENT", "etcdserver: invalid sort option")
 COMPACTED = Answer("OUT_OF_RANGE", "etcdserver: mvcc: required revision has been compacted")
+OWN_STATUS = (  # fields of a server's status that say what it is, or how it stores things
+    *("version", "storageVersion", "downgradeInfo", "dbSize", "dbSizeInUse", "dbSizeQuota"),
+    *("raftIndex", "raftAppliedIndex", "raftTerm"),
+)
 ORDERS, TARGETS = range(3), range(5)  # those there are
 
 
@@ -77,6 +81,10 @@ class Judge:
                 hashed = mine.hash_revision
                 mine.ClearField("hash_revision")
                 return hashed == (request.revision or mine.header.revision)
+            case pb.StatusResponse(), pb.StatusResponse():
+                for message in (mine, other):
+                    for name in OWN_STATUS:
+                        message.ClearField(name)
             case pb.LeaseTimeToLiveResponse(), pb.LeaseTimeToLiveResponse():
                 return self._allow_time(mine, other)
             case (pb.RangeResponse(), _) | (pb.TxnResponse(), _):

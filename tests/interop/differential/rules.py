@@ -15,6 +15,7 @@ SORT_OPTION = "3.6: an order or a target that nobody knows is refused"
 TIES = "Go's sort is not stable: its order among equals changed from Go 1.18 to 1.19"
 
 LEASE_KEYS = "the keys of a lease come in the order of a Go map, which is random"
+BATCHED = "live events of several revisions come together when they happen close together"
 
 NEWER = {
     SILENT_PROGRESS: "A client may go on from the revision it is told, and would miss what the"
@@ -24,5 +25,7 @@ NEWER = {
     SORT_OPTION: "3.4.23 and 3.5.1 take it for any order they like.",
     TIES: "3.4.23 (Go 1.19) and 3.5.1 (Go 1.16) disagree. Ours keeps the keys' order; compared is"
     " everything but the order among equals, and which of them a limit leaves.",
+    BATCHED: "The hub looks once for all that a batch of the log has done; in etcd so do watchers that"
+    " were slow. The revision in the header is that of the last event.",
     LEASE_KEYS: "Ours are sorted; compared as sets.",
 }

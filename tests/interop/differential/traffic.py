@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from random import Random
 from typing import NamedTuple
@@ -12,6 +13,7 @@ from tests.interop.differential.world import LARGEST, World
 from wire.pb import etcdserverpb as pb
 
 LEASE_SPACING = 10_000  # seconds between TTLs: leases are listed by what is left
+_RUN = re.compile(r"(\w)\1{30,}")
 MAX_DEPTH = 3  # of nested transactions
 
 
@@ -30,8 +32,8 @@ class Call(NamedTuple):
 
 
 def show(message: Message) -> str:
-    """A message in one line."""
-    return " ".join(str(message).split())
+    """A message in one line, long runs of one letter shortened."""
+    return _RUN.sub(r"\1…", " ".join(str(message).split()))
 
 
 REQUESTS: dict[str, type[Message]] = {
@@ -47,6 +49,7 @@ REQUESTS: dict[str, type[Message]] = {
     "etcdserverpb.Maintenance/HashKV": pb.HashKVRequest,
     "etcdserverpb.Maintenance/Alarm": pb.AlarmRequest,
     "etcdserverpb.Cluster/MemberList": pb.MemberListRequest,
+    "etcdserverpb.Maintenance/Status": pb.StatusRequest,
 }
 RESPONSES: dict[str, type[Message]] = {
     "etcdserverpb.KV/Range": pb.RangeResponse,
@@ -62,6 +65,7 @@ RESPONSES: dict[str, type[Message]] = {
     "etcdserverpb.Maintenance/HashKV": pb.HashKVResponse,
     "etcdserverpb.Maintenance/Alarm": pb.AlarmResponse,
     "etcdserverpb.Cluster/MemberList": pb.MemberListResponse,
+    "etcdserverpb.Maintenance/Status": pb.StatusResponse,
     "etcdserverpb.Watch/Watch": pb.WatchResponse,
 }
 
@@ -86,9 +90,11 @@ class Traffic:
             self.member_list: 0.3,
         }
 
-    def next(self) -> Call:
-        [make] = self.rng.choices(list(self._kinds), list(self._kinds.values()))
-        return make()
+    def next(self, *, compactions: bool = True) -> Call:
+        while True:
+            [make] = self.rng.choices(list(self._kinds), list(self._kinds.values()))
+            if compactions or make != self.compact:
+                return make()
 
     def _maybe(self, chance: float) -> bool:
         return self.rng.random() < chance

@@ -12,11 +12,12 @@ from __future__ import annotations
 import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable
+from itertools import groupby, zip_longest
 
 from tests.interop.differential.clients import ANSWER_SECONDS, Client, Conversation
 from tests.interop.differential.compare import Report
 from tests.interop.differential.history import History, Wanted
-from tests.interop.differential.rules import OURS, REFERENCE, SILENT_PROGRESS
+from tests.interop.differential.rules import BATCHED, OURS, REFERENCE, SILENT_PROGRESS
 from tests.interop.differential.traffic import show
 from tests.interop.differential.world import World
 from wire.pb import etcdserverpb as pb
@@ -196,6 +197,10 @@ class WatchStream:
         """A request that asks for nothing; it gets no answer."""
         self._send(pb.WatchRequest())
 
+    def done_sending(self) -> None:
+        for view in self._views.values():
+            view.conversation.done_sending()
+
     def close(self) -> None:
         for view in self._views.values():
             view.conversation.close()
@@ -218,6 +223,26 @@ class WatchStream:
             self.report.go_differs(what[:60])
 
     # -- Comparison
+
+    def wait_events(self, number: int, count: int, seconds: float) -> bool:
+        """Until every server has sent a watch so many."""
+        return all(
+            view.wait(lambda view=view: view.events[number] >= count, seconds)
+            for view in self._views.values()
+        )
+
+    def compare_cuts(self, number: int) -> None:
+        """That a watch was sent the same events in the same responses, fragments too."""
+        cuts = {}
+        for kind, view in self._views.items():
+            responses = map(pb.WatchResponse.FromString, view.conversation.received)
+            cuts[kind] = [
+                (one.header.revision, one.fragment, len(one.events))
+                for one in responses
+                if one.watch_id == number
+            ]
+        if cuts[OURS] != cuts[REFERENCE]:
+            self.report.mismatch(f"how the responses of watch {number} are cut", dict(cuts))
 
     def _count_history(self) -> None:
         changes = self._history.changes
@@ -277,14 +302,46 @@ class WatchStream:
             return
         if kind != OURS:
             return self.report.go_differs("watch responses")
-        ours, reference = [
-            [show(pb.WatchResponse.FromString(one)) for one in side or ()]
-            for side in (responses, theirs)
-        ]
-        at = next(
-            (i for i, pair in enumerate(zip(ours, reference, strict=False)) if pair[0] != pair[1]),
-            min(len(ours), len(reference)),
+        ours, reference = (
+            [pb.WatchResponse.FromString(one) for one in side or ()] for side in (responses, theirs)
         )
+        if _by_revision(ours) == _by_revision(reference):
+            return self.report.follows_newer(BATCHED)
+        pairs = zip_longest(ours, reference)
+        at, pair = next((at, pair) for at, pair in enumerate(pairs) if pair[0] != pair[1])
         self.report.mismatch(
-            f"{what}, response {at}", {OURS: ours[at : at + 2], REFERENCE: reference[at : at + 2]}
+            f"{what}, response {at} of {len(ours)} and {len(reference)}",
+            {OURS: _extra(*pair), REFERENCE: _extra(*reversed(pair))},
         )
+
+
+def _by_revision(responses: list[pb.WatchResponse]) -> list[bytes]:
+    """As if each revision had come in a response of its own, as soon as it was there.
+
+    Only where the header tells of the last event that comes with it: so it is in live ones.
+    """
+    parts = []
+    for response in responses:
+        if not response.events or response.header.revision != response.events[-1].kv.mod_revision:
+            parts.append(serialized(response))
+            continue
+        for revision, events in groupby(response.events, lambda event: event.kv.mod_revision):
+            part = pb.WatchResponse(watch_id=response.watch_id, events=events)
+            part.header.CopyFrom(response.header)
+            part.header.revision = revision
+            parts.append(serialized(part))
+    return parts
+
+
+def _extra(response: pb.WatchResponse | None, other: pb.WatchResponse | None) -> str:
+    """A response without the events that the other has too."""
+    if response is None:
+        return "nothing"
+    events = [] if other is None else [event.SerializeToString() for event in other.events]
+    rest = pb.WatchResponse()
+    rest.CopyFrom(response)
+    del rest.events[:]
+    for event in response.events:
+        if event.SerializeToString() not in events:
+            rest.events.append(event)
+    return show(rest)
