@@ -82,20 +82,25 @@ def check_path(store: Store, path: Path) -> None:
 def _holds(store: Store, compare: _Compare) -> bool:
     """Whether a comparison holds for every key that it names."""
     target = compare.target
-    keys = [compare.key]
-    if compare.range_end:
-        # For an empty range one absent key stands: its start is not in it, so it is not alive.
-        keys = list(store.index.keys(*bounds(compare.key, compare.range_end))) or keys
     given = _given(compare, target)
     result = compare.result
+    keys = [compare.key]
+    if compare.range_end:
+        keys = list(store.index.keys(*bounds(compare.key, compare.range_end)))
+        if not keys:  # as one absent key; its start may be alive, if its end comes before that
+            return _compares(_absent(target), result, given)
     return all(_compares(_stored(store, key, target), result, given) for key in keys)
 
 
+def _absent(target: int) -> int | None:
+    """What a key has that is absent: no value at all, not an empty one, and zeros."""
+    return None if target == _Compare.VALUE else 0
+
+
 def _stored(store: Store, key: bytes, target: int) -> bytes | int | None:
-    """What a key has; one that is absent has no value at all, not an empty one, and zeros."""
     record = store.index.get(key)
     if record is None or not record[3]:
-        return None if target == _Compare.VALUE else 0
+        return _absent(target)
     if target == _Compare.MOD:
         return record[0]
     if target == _Compare.CREATE:

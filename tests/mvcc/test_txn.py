@@ -53,3 +53,18 @@ def test_of_several_puts_or_ranges_the_first_counts():
     assert refusal(KEPT_AND_LEASED, LEASED) is KeyNotFound
     assert refusal(OLD_RANGE, FUTURE_RANGE) is Compacted
     assert refusal(FUTURE_RANGE, OLD_RANGE) is FutureRevision
+
+
+@pytest.mark.parametrize("end", [b"a", b"\x01"])
+def test_a_comparison_of_an_empty_range_sees_nothing_even_if_its_start_is_alive(end: bytes):
+    store = new_store()
+    store.apply_put(PutRequest(key=b"b", value=b"1"))
+    Compare = etcdserverpb.Compare
+    for target in (Compare.VERSION, Compare.CREATE, Compare.MOD, Compare.LEASE):
+        for result, holds in ((Compare.EQUAL, True), (Compare.GREATER, False)):
+            compare = Compare(key=b"b", range_end=end, target=target, result=result)
+            _, body = store.apply_txn(etcdserverpb.TxnRequest(compare=[compare]))
+            assert etcdserverpb.TxnResponse.FromString(body).succeeded is holds
+    compare = Compare(key=b"b", range_end=end, target=Compare.VALUE, result=Compare.NOT_EQUAL)
+    _, body = store.apply_txn(etcdserverpb.TxnRequest(compare=[compare]))
+    assert not etcdserverpb.TxnResponse.FromString(body).succeeded
