@@ -40,6 +40,7 @@ class View:
         self.progressed = 0
         self.canceled: Counter[int] = Counter()
         self.events: Counter[int] = Counter()  # of each watch since it was created
+        self.responses: Counter[int] = Counter()  # of each watch after `created`
         self.torn: list[pb.WatchResponse] = []  # that begin within a revision
         self._parsed = 0
 
@@ -63,6 +64,8 @@ class View:
             self.created += 1
             self.newest_created = response
             self.events[number] = 0
+            self.responses[number] = -1
+        self.responses[number] += 1
         self.canceled[number] += response.canceled
         self.events[number] += len(response.events)
         before = self.by_id[number]
@@ -153,17 +156,13 @@ class WatchStream:
             return
         if start and start < self._world.compacted:
             self.watches[number] = None
-            self._await("compacted", request, lambda _, view: self._ended(view, number))
+            # One response more; it says that it ends the watch unless that was compacted to 0.
+            self._await("compacted", request, lambda _, view: view.responses[number] > 0)
             return
         first = current + 1 if start <= 0 else start
         self._is_late |= start <= current and start != 0
         wanted = self.watches[number] = Wanted(request, first)
         self._expected[number] = sum(map(wanted.includes, self._history.since(first)))
-
-    @staticmethod
-    def _ended(view: View, number: int) -> bool:
-        responses = view.by_id[number]
-        return bool(responses) and responses[-1].canceled
 
     def cancel(self, number: int) -> None:
         """Also an id that nobody has: then there is no answer."""
