@@ -25,7 +25,7 @@ NEWER = {
     SORT_OPTION: "3.4.23 and 3.5.1 take it for any order they like.",
     TIES: "3.4.23 (Go 1.19) and 3.5.1 (Go 1.16) disagree. Ours keeps the keys' order; compared is"
     " everything but the order among equals, and which of them a limit leaves.",
-    BATCHED: "The hub looks once for all that a batch of the log has done; etcd does so for watchers"
-    " that were slow. The revision in the header is that of the last event.",
+    BATCHED: "The hub looks once for all that a batch of the log has done; etcd does so for"
+    " watchers that were slow. The revision in the header is that of the last event.",
     LEASE_KEYS: "Ours are sorted; compared as sets.",
 }

@@ -48,6 +48,7 @@ def largest_requests(run: Differential) -> None:
             size = (fits + does_not) // 2
             if call(run, method, make(size))[REFERENCE].code == "OK":
                 fits = size
+                run.settle()  # while clients read this much, watchers are slow
             else:
                 does_not = size
     for size in range(-3, 4):
@@ -122,7 +123,7 @@ def fragments(run: Differential) -> None:
             put = request.success.add().request_put
             put.key, put.value = b"fragment/%d" % number, value * LARGE
         call(run, "KV/Txn", request)
-    run.settle()
+        run.settle()
     stream.wait_events(0, 6, EXPIRY_SECONDS)
     stream.wait_events(1, 6, EXPIRY_SECONDS)
     stream.compare_cuts(0)

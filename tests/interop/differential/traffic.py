@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from google.protobuf.message import DecodeError, Message
 
-from tests.interop.differential.world import LARGEST, World
+from tests.interop.differential.world import LARGEST, World, prefix_end
 from wire.pb import etcdserverpb as pb
 
 LEASE_SPACING = 10_000  # seconds between TTLs: leases are listed by what is left
@@ -76,6 +76,7 @@ class Traffic:
     def __init__(self, rng: Random, world: World) -> None:
         self.rng = rng
         self.world = world
+        self._deletes_to_end = False
         self._kinds: dict[Callable[[], Call], float] = {
             self.put: 26,
             self.range: 24,
@@ -176,6 +177,11 @@ class Traffic:
     # -- Transactions
 
     def txn(self) -> Call:
+        """Go's etcd crashes when a put relies on a key that the transaction has deleted.
+
+        It refuses the two together, but overlooks deletions to the end of the key space.
+        """
+        self._deletes_to_end = self._maybe(0.3)
         return _call("KV/Txn", self.txn_request(MAX_DEPTH))
 
     def txn_request(self, depth: int) -> pb.TxnRequest:
@@ -194,8 +200,16 @@ class Traffic:
             operation.request_range.CopyFrom(self.range_request())
         elif kind < 8:
             operation.request_put.CopyFrom(self.put_request())
+            if self._deletes_to_end:
+                operation.request_put.ClearField("ignore_value")
+                operation.request_put.ClearField("ignore_lease")
         elif kind < 10 or not depth:
-            operation.request_delete_range.CopyFrom(self.delete_request())
+            deletion = operation.request_delete_range
+            deletion.CopyFrom(self.delete_request())
+            if deletion.range_end == b"\0" and not self._deletes_to_end:
+                deletion.range_end = prefix_end(deletion.key)
+                if deletion.range_end == b"\0":
+                    deletion.ClearField("range_end")
         else:
             operation.request_txn.CopyFrom(self.txn_request(depth - 1))
 
