@@ -10,11 +10,13 @@ REFERENCE = "etcd-3.5.1"
 
 SILENT_PROGRESS = "3.5.8: no word of progress while a watch of the stream is yet to start"
 HASH_REVISION = "3.6: HashKV says which revision was hashed"
-HASH_COMPACTED = "3.5.9: HashKV takes the revision of the last compaction itself"
+HASH_COMPACTED = "3.6: HashKV takes the revision of the last compaction itself"
 SORT_OPTION = "3.6: an order or a target that nobody knows is refused"
 TIES = "Go's sort is not stable: its order among equals changed from Go 1.18 to 1.19"
 
 LEASE_KEYS = "the keys of a lease come in the order of a Go map, which is random"
+NESTED_PUTS = "main, July 2026: under NOSPACE, puts in nested transactions count as puts"
+SLOW = "watchers of a stream with 1 MiB unsent catch up later"
 BATCHED = "live events of several revisions come together when they happen close together"
 
 NEWER = {
@@ -25,6 +27,9 @@ NEWER = {
     SORT_OPTION: "3.4.23 and 3.5.1 take it for any order they like.",
     TIES: "3.4.23 (Go 1.19) and 3.5.1 (Go 1.16) disagree. Ours keeps the keys' order; compared is"
     " everything but the order among equals, and which of them a limit leaves.",
+    NESTED_PUTS: "3.4.23 and 3.5.1 carry them out, whatever the alarm says.",
+    SLOW: "Their events come with the store's revision in the header, as in any catch-up. etcd's"
+    " bound is a number of responses, whatever their size.",
     BATCHED: "The hub looks once for all that a batch of the log has done; etcd does so for"
     " watchers that were slow. The revision in the header is that of the last event.",
     LEASE_KEYS: "Ours are sorted; compared as sets.",

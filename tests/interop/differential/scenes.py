@@ -9,7 +9,7 @@ from google.protobuf.message import Message
 from tests.interop.differential.clients import Answer, Conversation
 from tests.interop.differential.rules import OURS, REFERENCE
 from tests.interop.differential.run import Differential
-from tests.interop.differential.traffic import Call
+from tests.interop.differential.traffic import MAX_DEPTH, Call
 from wire.pb import etcdserverpb as pb
 from wire.pb import healthpb
 
@@ -63,8 +63,14 @@ def alarms(run: Differential) -> None:
     for alarm in (pb.NOSPACE, pb.CORRUPT):
         run.settle()
         call(run, "Maintenance/Alarm", request(action=request.ACTIVATE, memberID=9, alarm=alarm))
+        run.traffic.txn_depth = 0  # nested puts are another matter
         for _ in range(UNDER_ALARM):
             run.call(run.traffic.next(compactions=False))
+        run.traffic.txn_depth = MAX_DEPTH
+        nested = pb.TxnRequest()  # which fails in any case, and changes nothing
+        nested.success.add().request_txn.success.add().request_put.key = b"a"
+        nested.success.add().request_range.MergeFrom(pb.RangeRequest(key=b"a", revision=1 << 50))
+        call(run, "KV/Txn", nested)
         for member, kind in ((0, pb.NONE), (0, alarm), (MEMBER, pb.NONE), (0, 7)):
             call(run, "Maintenance/Alarm", request(memberID=member, alarm=kind))
         for member, kind in ((0, alarm), (9, pb.NONE), (8, alarm), (9, alarm), (9, alarm)):

@@ -76,6 +76,7 @@ class Traffic:
     def __init__(self, rng: Random, world: World) -> None:
         self.rng = rng
         self.world = world
+        self.txn_depth = MAX_DEPTH
         self._deletes_to_end = False
         self._kinds: dict[Callable[[], Call], float] = {
             self.put: 26,
@@ -182,7 +183,7 @@ class Traffic:
         It refuses the two together, but overlooks deletions to the end of the key space.
         """
         self._deletes_to_end = self._maybe(0.3)
-        return _call("KV/Txn", self.txn_request(MAX_DEPTH))
+        return _call("KV/Txn", self.txn_request(self.txn_depth))
 
     def txn_request(self, depth: int) -> pb.TxnRequest:
         request = pb.TxnRequest()

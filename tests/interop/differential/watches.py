@@ -17,7 +17,7 @@ from itertools import groupby, zip_longest
 from tests.interop.differential.clients import ANSWER_SECONDS, Client, Conversation
 from tests.interop.differential.compare import Report
 from tests.interop.differential.history import History, Wanted
-from tests.interop.differential.rules import BATCHED, OURS, REFERENCE, SILENT_PROGRESS
+from tests.interop.differential.rules import BATCHED, OURS, REFERENCE, SILENT_PROGRESS, SLOW
 from tests.interop.differential.traffic import show
 from tests.interop.differential.world import World
 from wire.pb import etcdserverpb as pb
@@ -25,6 +25,7 @@ from wire.pb import etcdserverpb as pb
 METHOD = "etcdserverpb.Watch/Watch"
 SETTLE_KEY = b"settle"
 SENTINEL = 1 << 40  # the id of each stream's watch of SETTLE_KEY
+SLOW_BYTES = 1 << 20  # unsent, which is never more than what is sent then
 LATE_SENTINEL = SENTINEL + 1  # of one that starts in the past
 
 
@@ -42,6 +43,8 @@ class View:
         self.events: Counter[int] = Counter()  # of each watch since it was created
         self.responses: Counter[int] = Counter()  # of each watch after `created`
         self.torn: list[pb.WatchResponse] = []  # that begin within a revision
+        self.was_slow = False  # SLOW_BYTES or more came before the last comparison
+        self._bytes = 0  # since that
         self._parsed = 0
 
     def _has_more(self, received: list[bytes]) -> bool:
@@ -50,6 +53,7 @@ class View:
     def pull(self) -> None:
         received = self.conversation.received
         while self._parsed < len(received):
+            self._bytes += len(received[self._parsed])
             self._take(pb.WatchResponse.FromString(received[self._parsed]))
             self._parsed += 1
 
@@ -96,6 +100,7 @@ class View:
         """What came since this was last called, by watch, and progress; comparable."""
         by_id = {number: joined(responses) for number, responses in self.by_id.items()}
         progress = [serialized(response) for response in self.progress]
+        self.was_slow, self._bytes = self._bytes >= SLOW_BYTES, 0
         self.by_id.clear()
         self.progress = []
         return by_id, progress
@@ -306,6 +311,8 @@ class WatchStream:
         )
         if _by_revision(ours) == _by_revision(reference):
             return self.report.follows_newer(BATCHED)
+        if self._views[OURS].was_slow and _undated(ours) == _undated(reference):
+            return self.report.follows_newer(SLOW)
         pairs = zip_longest(ours, reference)
         at, pair = next((at, pair) for at, pair in enumerate(pairs) if pair[0] != pair[1])
         self.report.mismatch(
@@ -330,6 +337,17 @@ def _by_revision(responses: list[pb.WatchResponse]) -> list[bytes]:
             part.header.revision = revision
             parts.append(serialized(part))
     return parts
+
+
+def _undated(responses: list[pb.WatchResponse]) -> list[bytes]:
+    """As if each response had come as soon as its last event was there."""
+    dated = []
+    for response in responses:
+        dated.append(pb.WatchResponse())
+        dated[-1].CopyFrom(response)
+        if response.events:
+            dated[-1].header.revision = response.events[-1].kv.mod_revision
+    return _by_revision(dated)
 
 
 def _extra(response: pb.WatchResponse | None, other: pb.WatchResponse | None) -> str:
