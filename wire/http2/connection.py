@@ -10,6 +10,7 @@ Source: RFC 9113; grpc/doc/PROTOCOL-HTTP2.md; grpc-go internal/transport/http2_s
 from __future__ import annotations
 
 import traceback
+from contextlib import suppress
 
 import trio
 
@@ -28,6 +29,8 @@ from wire.log import Log
 READ_BYTES = 65536
 BURST_BYTES = 256 * 1024  # of what waits in line, put out at once
 OPENING_SECONDS = 10.0  # for preface and SETTINGS; handshakes are timed before
+LINGER_SECONDS = 1.0  # for a peer that is sent away to stop sending; grpc-go's
+LINGER_BYTES = 1 << 20  # and what it may still send
 FLUSH_SECONDS = 5.0  # for the last bytes of a connection that ends
 SWEEP_SECONDS = 0.01  # between two looks at deadlines
 TEND_SECONDS = 1.0  # how often budgets are given back and pings looked at
@@ -101,6 +104,7 @@ class Connection:
         self._unsent = b""  # taken from the replies, for the writer to send first
         self._room = trio.lowlevel.ParkingLot()
         self._ending = False  # ends when what is put out is sent
+        self._is_faulty = False  # because the peer has broken the rules
 
     async def run(self, initial: bytes) -> None:
         try:
@@ -137,10 +141,18 @@ class Connection:
         except ConnectionFault as fault:
             self._log.debug("connection fault", peer=self._peer.address, reason=fault.why)
             self._lane.fail(fault)
+            self._is_faulty = True
             self._finish()
-            await trio.sleep_forever()
+            await self._disregard()
         except (trio.BrokenResourceError, trio.ClosedResourceError):
             pass
+
+    async def _disregard(self) -> None:
+        """Read what the peer sends until it stops; the writer decides for how long."""
+        rest = LINGER_BYTES
+        with suppress(trio.BrokenResourceError, trio.ClosedResourceError):
+            while rest > 0 and (data := await self._stream.receive_some(READ_BYTES)):
+                rest -= len(data)
 
     async def _take(self, data: bytes) -> None:
         """Deal with bytes from the socket, a batch of calls at a time."""
@@ -303,9 +315,18 @@ class Connection:
                     break
                 else:
                     await self._writer_has_work()
+            if self._is_faulty:
+                await self._linger()
         except (trio.BrokenResourceError, trio.ClosedResourceError):
             pass
         self.nursery.cancel_scope.cancel()
+
+    async def _linger(self) -> None:
+        """Let the peer read why it is sent away: closing a socket with unread bytes resets it."""
+        with trio.move_on_after(LINGER_SECONDS):
+            if isinstance(self._stream, trio.abc.HalfCloseableStream):
+                await self._stream.send_eof()
+            await trio.sleep_forever()  # until the reader has come to the end
 
     async def _writer_has_work(self) -> None:
         self._writer = trio.lowlevel.current_task()

@@ -41,7 +41,7 @@ _OK_BLOCK = encode([(b"grpc-status", b"0"), (b"grpc-message", b"")])
 _pack_number = struct.Struct(">I").pack
 _HEADERS = HEADER.pack(len(_RESPONSE_BLOCK) << 8 | Type.HEADERS, _END_HEADERS, 0)[:-4]
 _TRAILERS = HEADER.pack(len(_OK_BLOCK) << 8 | Type.HEADERS, _LAST, 0)[:-4]
-_FRAME_BYTES = 3 * HEADER_BYTES + len(_RESPONSE_BLOCK) + len(_OK_BLOCK)
+_FIXED_BYTES = 3 * HEADER_BYTES + len(_RESPONSE_BLOCK) + len(_OK_BLOCK)
 
 
 def _around(size: int) -> tuple[bytes, bytes]:
@@ -50,7 +50,7 @@ def _around(size: int) -> tuple[bytes, bytes]:
     return _RESPONSE_BLOCK + header, PREFIX.pack(0, max(size - PREFIX_BYTES, 0))
 
 
-_SMALL = tuple(_around(size) for size in range(2048))  # ready made: 0.5 MB once
+_SMALL = tuple(_around(size) for size in range(2048))  # ready made: 0.4 MB once
 
 
 class Reply:
@@ -101,11 +101,10 @@ class Replies:
         self.open: dict[int, UnaryCall] = {}
         self.encoder = encoder
         self.line = line
-        self.output_bytes = 0  # put out and not taken, but for the fixed parts of answers
-        self.answers = (
-            0  # and DATA frames, put out since last asked for; they earn the peer budgets
-        )
-        self.message_bytes = 0  # of answers, since last asked for
+        self.output_bytes = 0  # put out and not taken
+        # Since they were last asked for: what earns the peer its budgets, and what is counted.
+        self.answers = 0  # and DATA frames of what waits in line
+        self.message_bytes = 0  # of answers
         self.queued: set[int] = set()  # streams whose answers wait in line
         self.is_idle = False  # the writer waits: call `wake` when something is put out
         self._h2 = connection
@@ -146,11 +145,11 @@ class Replies:
         else:
             connection.outbound_flow_control_window -= size
             number = _pack_number(stream_id)
-            before, after = _SMALL[size] if size < 2048 else _around(size)
+            before, after = _SMALL[size] if size < len(_SMALL) else _around(size)
             self._output += (
                 _HEADERS, number, before, number, after, message, _TRAILERS, number, _OK_BLOCK
             )  # fmt: skip
-            self.output_bytes += size
+            self.output_bytes += size + _FIXED_BYTES
             if self._windows:
                 self._windows.pop(stream_id, None)
         if self.is_idle:

@@ -6,16 +6,19 @@ on it is a bound on what it can have kept.
 
 from __future__ import annotations
 
+from functools import partial
+
 import pytest
 import trio
 from h2.errors import ErrorCodes as E
-from hyperframe.frame import WindowUpdateFrame
+from hyperframe.frame import GoAwayFrame, WindowUpdateFrame
 
 from tests.wire.hostile.peer import (
     ECHO,
     HELD,
     STREAM,
     EchoServer,
+    RawPeer,
     attacked,
     block,
     call,
@@ -30,7 +33,9 @@ from tests.wire.hostile.peer import (
     settings,
     window_update,
 )
+from wire.http2.connection import serve_connection
 from wire.http2.limits import Limits
+from wire.log import NullLog
 
 ENOUGH = 100_000  # frames: far beyond what any limit allows
 KEPT_BYTES = 8 << 20  # what a server may take in from a peer that takes nothing
@@ -40,11 +45,12 @@ async def flood(peer, make, *, count=ENOUGH, batch=100) -> int:
     """Send `make(n)` for n in 0..count until the server has had enough; how many it took."""
     sent = 0
     with trio.move_on_after(60):
-        while sent < count:
-            if not await peer.try_send(*(make(n) for n in range(sent, sent + batch))):
-                break
+        while sent < count and not peer.of(GoAwayFrame):
+            await peer.send(*(make(n) for n in range(sent, sent + batch)))
             sent += batch
-            await trio.testing.wait_all_tasks_blocked()
+            with trio.move_on_after(0.0005):
+                while await peer.read():
+                    pass
     return sent
 
 
@@ -279,6 +285,24 @@ async def test_a_preface_that_drips_is_closed(autojump_clock):
                     break
             else:
                 pytest.fail("a preface may take two minutes")
+
+
+async def test_a_peer_that_goes_on_sending_can_read_why_it_was_sent_away():
+    """Over TCP: closing while bytes are unread would reset the connection, GOAWAY and all."""
+    server = EchoServer()
+
+    async def serve(stream: trio.SocketStream) -> None:
+        await serve_connection(stream, server.registry, log=NullLog())
+
+    async with trio.open_nursery() as nursery:
+        [listener] = await nursery.start(partial(trio.serve_tcp, serve, 0, host="127.0.0.1"))
+        port = listener.socket.getsockname()[1]
+        peer = RawPeer(await trio.open_tcp_stream("127.0.0.1", port))
+        await peer.hello()
+        await peer.send(headers(0), *(ping(n) for n in range(50_000)))
+
+        assert (await peer.goaway()).error_code == E.PROTOCOL_ERROR
+        nursery.cancel_scope.cancel()
 
 
 async def test_one_hostile_connection_does_not_disturb_another(autojump_clock):
