@@ -106,7 +106,7 @@ async def run_wal(
                 await wal.inbox.wait()
                 await _commit_group(wal.inbox.drain(), log, persisted)
         except trio.Cancelled:
-            writer.write()  # a commit index may be left over; nobody waits for it
+            _leave(wal.inbox.drain(), writer)
             raise
         finally:
             writer.close()
@@ -140,6 +140,15 @@ async def _commit_group(messages: list[Any], log: _Log, persisted: Callable[[int
             call.reply.answer(await log.release(call.index, call.keep))
         else:
             call.reply.answer(None)
+
+
+def _leave(messages: list[Any], writer: LogWriter) -> None:
+    """A commit index may be left over: it goes out, though nobody waits for it."""
+    for message in messages:
+        for write in message.writes if isinstance(message, WriteLog) else ():
+            if write.receipt is None and write.snapshot is None:
+                writer.append(write.entries, write.hard_state)
+    writer.write()
 
 
 class _Log:
