@@ -27,6 +27,7 @@ ALLOWED: dict[str, dict[str, str]] = {
         "actors/wal/disk.py": "the disk seam",
         "actors/backend/lmdb_engine.py": "the backend's disk seam",
         "trioetcd/cli/logs.py": "log files",
+        "trioetcd/cli/rotation.py": "log files that are put aside",
         "trioetcd/cli/serve.py": "the configuration file",
     },
     "threads": {
@@ -36,6 +37,7 @@ ALLOWED: dict[str, dict[str, str]] = {
         "trioetcd/node/node.py": "hands the wall clock in",
         "trioetcd/node/serving.py": "the validity of certificates made on the spot",
         "trioetcd/cli/logs.py": "a line's time",
+        "trioetcd/cli/rotation.py": "the type of a time handed in",
         "wire/tls_self_signed.py": "the type of a time handed in",
     },
     "chance": {

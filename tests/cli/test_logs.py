@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from trioetcd.cli.logs import BadOutput, LineLog, open_log
-from trioetcd.config.server import LogSettings
+from trioetcd.config.log import LogSettings, log_settings
+from trioetcd.config.sources import ConfigError, Given, read_command_line
 
 
 def lines(text: io.StringIO) -> list[dict[str, object]]:
@@ -66,14 +67,31 @@ def test_outputs_are_files_too(tmp_path: Path):
     assert json.loads((tmp_path / "log").read_text())["msg"] == "x"
 
 
+def test_a_bad_output_is_said():
+    words = (
+        'couldn\'t open sink "/no/such/dir/log": open /no/such/dir/log: no such file or directory'
+    )
+    with pytest.raises(BadOutput, match=f"^{words}$"):
+        open_log(LogSettings(outputs=("/no/such/dir/log",)))
+
+
 @pytest.mark.parametrize(
-    ("settings", "words"),
+    ("arguments", "words"),
     [
-        (LogSettings(level="loud"), 'unrecognized level: "loud"'),
-        (LogSettings(format="xml"), 'unknown log format: "xml"'),
-        (LogSettings(outputs=("/no/such/dir/log",)), "cannot open log output"),
+        (["--log-level=loud"], 'unrecognized level: "loud"'),
+        (["--log-format=xml"], 'unknown log format: "xml"'),
+        (["--logger=capnslog"], "--logger=capnslog is removed in v3.5"),
+        (["--log-outputs=default,x"], 'multi logoutput for "default" is not supported yet'),
+        (
+            ["--enable-log-rotation", "--log-outputs=a,b"],
+            "--log-outputs requires a single file path",
+        ),
+        (
+            ["--enable-log-rotation", "--log-outputs=a", "--log-rotation-config-json={"],
+            "improperly formatted log rotation config",
+        ),
     ],
 )
-def test_a_bad_output_is_said(settings: LogSettings, words: str):
-    with pytest.raises(BadOutput, match=words):
-        open_log(settings)
+def test_a_log_that_cannot_be_is_said(arguments: list[str], words: str):
+    with pytest.raises(ConfigError, match=words):
+        log_settings(Given(read_command_line(arguments)))

@@ -7,22 +7,30 @@ from pathlib import Path
 
 import pytest
 
+from actors.cluster.initial import parse_initial_cluster
+from actors.cluster.urls import BadURL
+from trioetcd.config.file import read_file
 from trioetcd.config.flags import BY_NAME, FLAGS
-from trioetcd.config.server import ServerConfig, build, parse_initial_cluster
+from trioetcd.config.help import full_help
+from trioetcd.config.load import load
+from trioetcd.config.offered import check_first_start
+from trioetcd.config.server import ServerConfig, build
 from trioetcd.config.sources import (
     ConfigError,
-    Given,
     HelpAsked,
     UsageError,
-    full_help,
+    VersionAsked,
     read_command_line,
     read_environment,
-    read_file,
 )
 
 
+def no_file(path: str) -> str:
+    raise FileNotFoundError(2, "No such file or directory")
+
+
 def configured(*arguments: str) -> ServerConfig:
-    return build(Given(read_command_line(arguments)))
+    return load(arguments, {}, no_file)
 
 
 def test_defaults_are_etcds():
@@ -72,6 +80,15 @@ def test_gos_forms_of_flags_mean_the_same(arguments: list[str]):
             ["--grpc-keepalive-min-time=5"],
             'invalid value "5" for flag -grpc-keepalive-min-time: parse error',
         ),
+        (
+            ["--feature-gates=Nope=true"],
+            'invalid value "Nope=true" for flag -feature-gates: unrecognized feature gate: Nope',
+        ),
+        (
+            ["--advertise-client-urls=ftp://x:1"],
+            'invalid value "ftp://x:1" for flag -advertise-client-urls: '
+            "URL scheme must be http, https, unix, or unixs: ftp://x:1",
+        ),
         (["---x"], "bad flag syntax: ---x"),
         (["--=x"], "bad flag syntax: --=x"),
     ],
@@ -107,15 +124,6 @@ def test_what_is_not_understood_is_said_in_gos_words(arguments: list[str], words
             "expected IP in URL for binding (http://foo:1)",
         ),
         (
-            ["--name=foo", "--initial-cluster=bar=http://localhost:2380"],
-            'couldn\'t find local name "foo" in the initial cluster configuration',
-        ),
-        (
-            ["--initial-cluster=default=http://localhost:2381"],
-            "--initial-cluster has default=http://localhost:2381 but missing from "
-            "--initial-advertise-peer-urls=http://localhost:2380",
-        ),
-        (
             ["--listen-client-urls=https://127.0.0.1:1", "--advertise-client-urls=https://h:1"],
             "TLS key/cert (--cert-file, --key-file) must be provided for client url "
             "https://127.0.0.1:1 with HTTPS scheme",
@@ -125,9 +133,7 @@ def test_what_is_not_understood_is_said_in_gos_words(arguments: list[str], words
             "enabling feature gate LeaseCheckpointPersist requires enabling feature gate "
             "LeaseCheckpoint",
         ),
-        (["--feature-gates=Nope=true"], "unrecognized feature gate: Nope"),
         (["--enable-v2"], "--enable-v2 is not offered: this server has no v2 API"),
-        (["--advertise-client-urls=ftp://x:1"], "URL scheme must be http, https, unix, or unixs"),
     ],
 )
 def test_what_cannot_be_is_said_in_etcds_words(arguments: list[str], words: str):
@@ -155,11 +161,17 @@ def test_an_experimental_flag_may_be_a_gate():
 
 
 def test_the_environment_fills_in_what_the_command_line_leaves_out():
-    values, warnings = read_environment(
+    given = read_environment(
         {"ETCD_NAME": "env", "ETCD_DATA_DIR": "", "ETCD_ROOT_PASSWORD": "x", "PATH": "/bin"}, {}
     )
-    assert values == {"name": "env"}
-    assert warnings == ["unrecognized environment variable ETCD_ROOT_PASSWORD=x"]
+    assert given.values == {"name": "env"}
+    used, unknown = given.remarks
+    assert used.message == "recognized and used environment variable"
+    assert used.fields == {"variable_name": "ETCD_NAME", "variable_value": "env"}
+    assert unknown.message == "unrecognized environment variable"
+    assert unknown.fields == {"environment_variable": "ETCD_ROOT_PASSWORD"}
+    assert unknown.is_warning
+    assert not used.is_warning
 
 
 def test_a_variable_and_a_flag_conflict():
@@ -188,7 +200,7 @@ peer-transport-security:
   allowed-cn: [a, b]
 socket-options: {reuse-port: true}
 """
-    config = build(Given(read_file(text, "etcd.yml")))
+    config = build(read_file(text, "etcd.yml"))
     assert config.node.name == "s1"
     assert config.node.election_timeout == 5.0
     assert config.listen.keep_alive.min_time == 6.0
@@ -201,10 +213,47 @@ socket-options: {reuse-port: true}
 
 
 def test_a_file_may_be_json():
-    assert read_file(json.dumps({"name": "j", "pre-vote": False}), "x") == {
-        "name": "j",
-        "pre-vote": False,
-    }
+    given = read_file(json.dumps({"name": "j", "pre-vote": False}), "x")
+    assert given.values == {"name": "j", "pre-vote": False}
+
+
+def test_a_file_is_the_only_source():
+    config = load(
+        ["--config-file=etcd.yml", "--name=flag"],
+        {"ETCD_NAME": "variable", "ETCD_DATA_DIR": "/elsewhere"},
+        {"etcd.yml": "name: file"}.__getitem__,
+    )
+    assert config.node.name == "file"
+    assert config.node.data_dir == Path("file.etcd")
+
+
+def test_a_file_may_be_named_by_a_variable_and_must_be_there():
+    with pytest.raises(ConfigError, match=r"^open etcd\.yml: no such file or directory$"):
+        load([], {"ETCD_CONFIG_FILE": "etcd.yml"}, no_file)
+
+
+def test_the_version_is_asked_for_by_a_flag():
+    with pytest.raises(VersionAsked):
+        configured("--version", "--name=x")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--initial-cluster-state=existing"], "joining an existing cluster"),
+        (["--discovery-srv=example.com"], "--discovery-srv is not offered"),
+    ],
+)
+def test_ways_to_begin_that_are_not_known_are_refused(arguments: list[str], words: str):
+    with pytest.raises(ConfigError, match=words):
+        check_first_start(configured(*arguments))
+
+
+def test_flags_without_effect_are_named_in_one_remark():
+    config = configured("--enable-pprof", "--metrics=extensive", "--bcrypt-cost=10")
+    (remark,) = config.remarks
+    assert remark.message == "flags without effect in this release"
+    assert remark.fields == {"flags": ["--enable-pprof", "--metrics"]}
 
 
 @pytest.mark.parametrize("text", ["- a\n", "a: [", "name: {x: 1}\nsnapshot-count: many\n"])
@@ -218,7 +267,7 @@ def test_members_may_have_several_urls():
         "a": ("http://1:1", "http://3:1"),
         "b": ("http://2:1",),
     }
-    with pytest.raises(ConfigError, match="invalid initial-cluster entry"):
+    with pytest.raises(BadURL):
         parse_initial_cluster("a")
 
 
@@ -229,6 +278,8 @@ def test_every_flag_can_be_given_its_own_default(flag):
         shown = ",".join(shown)
     elif isinstance(shown, bool):
         shown = str(shown).lower()
+    elif shown == {}:
+        shown = ""
     elif isinstance(shown, float):
         shown = f"{shown}s"
     assert read_command_line([f"--{flag.name}={shown}"]) in ({flag.name: flag.default}, {})

@@ -10,10 +10,11 @@ import json
 import sys
 from collections.abc import Iterable
 from contextlib import suppress
-from pathlib import PurePath
-from typing import TextIO
+from pathlib import Path, PurePath
+from typing import Protocol
 
-from trioetcd.config.server import LogSettings
+from trioetcd.cli.rotation import RotatingFile
+from trioetcd.config.log import LogSettings, Rotation
 
 LEVELS = {
     "debug": 10,
@@ -32,12 +33,22 @@ class BadOutput(Exception):
     """A log output that cannot be written to."""
 
 
+class Output(Protocol):
+    """What a line is written to: a text file, or what writes like one."""
+
+    def write(self, text: str, /) -> int: ...
+
+    def flush(self) -> None: ...
+
+    def isatty(self) -> bool: ...
+
+
 class LineLog:
     """See `wire.log.Log`.  One per process or per embedded node; bound copies share outputs."""
 
     def __init__(
         self,
-        outputs: Iterable[TextIO],
+        outputs: Iterable[Output],
         *,
         level: str = "info",
         as_json: bool = True,
@@ -76,7 +87,7 @@ class LineLog:
         frame = sys._getframe(2)
         path = PurePath(frame.f_code.co_filename)
         caller = f"{path.parent.name}/{path.name}:{frame.f_lineno}"
-        now = datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+        now = _moment()
         shown = self._fields | _dashed(fields)
         for output in self._outputs:
             if self._as_json:
@@ -106,23 +117,33 @@ def _dashed(fields: dict[str, object]) -> dict[str, object]:
     return {name.replace("_", "-"): value for name, value in fields.items()}
 
 
+def _moment() -> str:
+    """Now, in local time, as zap writes it: to the microsecond, `Z` if that is UTC."""
+    now = datetime.datetime.now(datetime.UTC).astimezone()
+    zone = now.strftime("%z") if now.utcoffset() else "Z"
+    return now.strftime("%Y-%m-%dT%H:%M:%S.%f") + zone
+
+
+def _utc() -> datetime.datetime:
+    return datetime.datetime.now(datetime.UTC)
+
+
 def open_log(settings: LogSettings) -> LineLog:
-    """Raises BadOutput for a level or an output that is none."""
-    if settings.level not in LEVELS:
-        raise BadOutput(f'unrecognized level: "{settings.level}"')
-    if settings.format not in ("json", "console"):
-        raise BadOutput(f'unknown log format: "{settings.format}", supported values json, console')
-    outputs = [_open(name) for name in settings.outputs if name != "/dev/null"]
+    """Raises BadOutput."""
+    outputs = [_open(name, settings.rotation) for name in settings.outputs if name != "/dev/null"]
     as_json = settings.format == "json" and not (outputs and all(o.isatty() for o in outputs))
     return LineLog(outputs, level=settings.level, as_json=as_json)
 
 
-def _open(name: str) -> TextIO:
-    if name in ("default", "stderr", "systemd/journal"):
+def _open(name: str, rotation: Rotation | None) -> Output:
+    if name in ("default", "stderr", "systemd/journal"):  # systemd reads stderr
         return sys.stderr
     if name == "stdout":
         return sys.stdout
     try:
+        if rotation is not None:
+            return RotatingFile(Path(name), rotation, _utc)
         return open(name, "a", encoding="utf-8")
     except OSError as error:
-        raise BadOutput(f"cannot open log output {name}: {error.strerror}") from error
+        why = (error.strerror or str(error)).lower()
+        raise BadOutput(f'couldn\'t open sink "{name}": open {name}: {why}') from error

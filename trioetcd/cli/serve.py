@@ -1,6 +1,6 @@
 """`trioetcd serve`: a member as a process.
 
-Source: etcd server/etcdmain/etcd.go, server/embed/etcd.go.
+Source: etcd server/etcdmain/etcd.go, server/embed/etcd.go, pkg/osutil/interrupt_unix.go.
 """
 
 from __future__ import annotations
@@ -8,87 +8,74 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
+from types import FrameType
 
 import trio
 
+from actors.cluster.initial import BadInitialCluster, check_bootstrap
 from actors.kernel import describe
 from trioetcd.cli import systemd
+from trioetcd.cli.announce import announce, version_text
 from trioetcd.cli.logs import BadOutput, LineLog, open_log
-from trioetcd.config.server import ServerConfig, build
-from trioetcd.config.sources import (
-    ConfigError,
-    Given,
-    HelpAsked,
-    UsageError,
-    full_help,
-    read_command_line,
-    read_environment,
-    read_file,
-    short_usage,
-)
+from trioetcd.config.help import USAGE, full_help
+from trioetcd.config.load import load
+from trioetcd.config.offered import check_first_start
+from trioetcd.config.server import ServerConfig
+from trioetcd.config.sources import ConfigError, HelpAsked, UsageError, VersionAsked
 from trioetcd.node.node import open_node
 from trioetcd.node.recovery import StartError
 from trioetcd.node.serving import serve_node
-from wire.version import ETCD_VERSION
 
-FATAL, USAGE = 1, 2  # exit statuses
+FATAL, MISUSED = 1, 2  # exit statuses
+SIGNALS = (signal.SIGTERM, signal.SIGINT)
+WORDS = {signal.SIGTERM: "terminated", signal.SIGINT: "interrupt"}  # Go's
 
 
 def serve(arguments: Sequence[str]) -> int:
     """Run until a signal comes; returns the exit status, or dies by that signal as etcd does."""
     try:
-        config = configure(arguments)
+        config = load(arguments, os.environ, lambda path: Path(path).read_text(encoding="utf-8"))
+        log = open_log(config.log)
     except HelpAsked:
         sys.stdout.write(full_help())
         return 0
+    except VersionAsked:
+        sys.stdout.write(version_text())
+        return 0
     except UsageError as error:
-        sys.stderr.write(f"{error}\n{short_usage()}")
-        return USAGE
-    except ConfigError as error:
+        sys.stderr.write(f"{error}\n{USAGE}")
+        return MISUSED
+    except (ConfigError, BadOutput) as error:
         LineLog([sys.stderr]).warning("failed to verify flags", error=str(error))
         return FATAL
-    if config is None:
-        return 0
+    is_new = not _has_log(config)
     try:
-        log = open_log(config.log)
-    except BadOutput as error:
-        sys.stderr.write(f"{error}\n")
+        if is_new:
+            check_first_start(config)
+            node = config.node
+            check_bootstrap(node.initial_cluster, node.name, node.peer_urls)
+    except (ConfigError, BadInitialCluster) as error:
+        log.fatal("failed to start etcd", error=str(error))
         return FATAL
+    announce(config, log, arguments, is_new)
     return run(config, log)
 
 
-def configure(arguments: Sequence[str]) -> ServerConfig | None:
-    """The configuration; None if only the version was asked for, and shown."""
-    values = read_command_line(arguments)
-    if values.get("version"):
-        python = ".".join(map(str, sys.version_info[:3]))
-        sys.stdout.write(
-            f"etcd Version: {ETCD_VERSION}\nGit SHA: trioetcd\nGo Version: none (Python {python})\n"
-            f"Go OS/Arch: {sys.platform}/{os.uname().machine}\n"
-        )
-        return None
-    name = values.get("config-file") or os.environ.get("ETCD_CONFIG_FILE")
-    if name:
-        try:
-            text = Path(name).read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as error:
-            raise ConfigError(f"cannot read {name}: {error}") from error
-        return build(Given(read_file(text, name)))
-    found, warnings = read_environment(os.environ, values)
-    return build(Given(found | values, warnings))
+def _has_log(config: ServerConfig) -> bool:
+    """Whether the member has begun before; then nobody asks how it is to begin."""
+    node = config.node
+    directory = node.wal_dir or (node.data_dir or Path()) / "member" / "wal"
+    return any(directory.glob("*.wal"))
 
 
 def run(config: ServerConfig, log: LineLog) -> int:
     """Run the member; whatever ends it is said in one line."""
-    for warning in config.warnings:
-        log.warning(warning)
-    stopped_by: list[signal.Signals] = []
+    received: list[signal.Signals] = []
     failed = False
     try:
-        trio.run(_main, config, log, stopped_by)
+        trio.run(_main, config, log, received)
     except* StartError as group:
         failed = True
         log.fatal("failed to start etcd", error=describe(group).removeprefix("StartError: "))
@@ -97,46 +84,50 @@ def run(config: ServerConfig, log: LineLog) -> int:
         log.fatal("member failed", error=describe(group))
     if failed:
         return FATAL
-    return _die_by(stopped_by[0]) if stopped_by else 0
+    return die_by(received[0]) if received else 0
 
 
-async def _main(config: ServerConfig, log: LineLog, stopped_by: list[signal.Signals]) -> None:
+async def _main(config: ServerConfig, log: LineLog, received: list[signal.Signals]) -> None:
     """Everything until a signal, and then the way out: last started, first stopped."""
-    with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
-        log.info("starting an etcd server", etcd_version=ETCD_VERSION, name=config.node.name)
+    ready, stop = trio.Event(), trio.Event()
+    with trio.open_signal_receiver(*SIGNALS) as arriving:
         async with trio.open_nursery() as nursery:
 
-            async def stop_on_signal(arriving: AsyncIterator[int]) -> None:
+            async def stop_on_signal() -> None:
                 number = signal.Signals(await anext(arriving))
-                stopped_by.append(number)
-                log.info("received signal; shutting down", signal=number.name)
+                received.append(number)
+                _die_by_the_next()
+                log.info("received signal; shutting down", signal=WORDS[number])
                 systemd.notify("STOPPING=1")
-                nursery.cancel_scope.cancel()
+                stop.set()
+                if not ready.is_set():  # nobody is served yet: nothing to finish
+                    nursery.cancel_scope.cancel()
 
-            nursery.start_soon(stop_on_signal, signals)
-            await _serve(config, log)
+            nursery.start_soon(stop_on_signal)
+            async with serve_node(config, log, open_node):
+                ready.set()
+                systemd.notify("READY=1")
+                await stop.wait()
             nursery.cancel_scope.cancel()
+    log.info("closed etcd server", name=config.node.name, data_dir=str(config.node.data_dir))
 
 
-async def _serve(config: ServerConfig, log: LineLog) -> None:
-    async with serve_node(config, log, open_node):
-        systemd.notify("READY=1")
-        await trio.sleep_forever()
+def _die_by_the_next() -> None:
+    """Whoever sends a second signal does not want to wait; the log on disk can take it."""
+    is_init = os.getpid() == 1  # which the kernel spares the default action
+    for number in SIGNALS:
+        signal.signal(number, _exit_at_once if is_init else signal.SIG_DFL)
 
 
-def _die_by(number: signal.Signals) -> int:
+def _exit_at_once(number: int, frame: FrameType | None) -> None:
+    os._exit(128 + number)
+
+
+def die_by(number: signal.Signals) -> int:
     """End as whoever sent the signal expects: by it, unless we are PID 1."""
+    sys.stdout.flush()
     if os.getpid() == 1:
         return 0
-    with _default_action(number):
-        os.kill(os.getpid(), number)
+    signal.signal(number, signal.SIG_DFL)
+    os.kill(os.getpid(), number)
     return 128 + number
-
-
-@contextmanager
-def _default_action(number: signal.Signals) -> Iterator[None]:
-    before = signal.signal(number, signal.SIG_DFL)
-    try:
-        yield
-    finally:
-        signal.signal(number, before)

@@ -10,15 +10,19 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from trioetcd.config.gates import parse_gates
 from trioetcd.config.values import (
     Parser,
+    parse_anything,
     parse_bool,
     parse_choice,
     parse_duration,
     parse_int,
     parse_list,
+    parse_origins,
     parse_text,
     parse_uint,
+    parse_uint32,
     parse_urls,
 )
 
@@ -35,12 +39,13 @@ class Flag:
 
     @property
     def is_bool(self) -> bool:
-        return self.parse is parse_bool
+        """Whether it may be given without a value; a following word is not its own then."""
+        return self.parse in (parse_bool, parse_anything)
 
-    @property
-    def variable(self) -> str:
-        """The environment variable."""
-        return "ETCD_" + self.name.upper().replace("-", "_")
+
+def variable(name: str) -> str:
+    """The environment variable that stands for a flag."""
+    return "ETCD_" + name.upper().replace("-", "_")
 
 
 def _section(name: str, *flags: Flag) -> tuple[Flag, ...]:
@@ -96,6 +101,7 @@ MEMBER = _section(
         5000,
         "Entries kept for members that are a little behind.",
         _old("snapshot-catchup-entries"),
+        _old("snapshot-catch-up-entries"),  # in a configuration file
     ),
     _uint("max-wals", 5, "Log segments to keep (0 is unlimited)."),
     _uint("max-snapshots", 5, "Snapshot files to keep (0 is unlimited)."),
@@ -117,7 +123,12 @@ MEMBER = _section(
     _int("backend-batch-limit", 0, "Most changes between backend commits (0: 10000)."),
     _uint("max-txn-ops", 128, "Most operations in a transaction."),
     _uint("max-request-bytes", 1_572_864, "Largest request, in bytes."),
-    _uint("max-concurrent-streams", 4_294_967_295, "Most streams a client may have open."),
+    Flag(
+        "max-concurrent-streams",
+        parse_uint32,
+        4_294_967_295,
+        "Most streams a client may have open.",
+    ),
     _time("grpc-keepalive-min-time", 5.0, "Shortest time between a client's pings."),
     _time("grpc-keepalive-interval", 7200.0, "Idle time after which the server pings (0: never)."),
     _time("grpc-keepalive-timeout", 20.0, "Time for the answer to a ping."),
@@ -134,7 +145,7 @@ MEMBER = _section(
         _old("memory-mlock"),
     ),
     _uint("max-learners", 1, "Most learners in the cluster.", _old("max-learners")),
-    _text("feature-gates", "", "Name=true|false pairs, comma separated."),
+    Flag("feature-gates", parse_gates, {}, "Name=true|false pairs, comma separated."),
     _text("config-file", "", "Path to a configuration file; then all else is ignored."),
     _bool("version", False, "Print the version and exit."),
 )
@@ -153,7 +164,12 @@ CLUSTERING = _section(
     _urls("advertise-client-urls", "http://localhost:2379", "Client URLs to advertise."),
     _text("discovery", "", "URL of the v2 discovery service; no longer offered."),
     _text("discovery-proxy", "", "HTTP proxy for the v2 discovery service."),
-    _text("discovery-fallback", "exit", "What to do when discovery fails ('exit')."),
+    Flag(
+        "discovery-fallback",
+        parse_choice("exit", "proxy"),
+        "exit",
+        "What to do when discovery fails ('exit').",
+    ),
     _text("discovery-srv", "", "DNS domain to find the first members in."),
     _text("discovery-srv-name", "", "Suffix of the SRV names looked up."),
     _text("discovery-token", "", "Token of the v3 discovery service."),
@@ -193,6 +209,7 @@ SECURITY = _section(
     _text("client-key-file", "", "Its key."),
     _bool("client-cert-auth", False, "Require client certificates."),
     _text("client-crl-file", "", "Path to the certificate revocation list."),
+    _list("client-cert-allowed-cn", "", "Common names client certificates may have (ours)."),
     _list("client-cert-allowed-hostname", "", "Names a client certificate must have one of."),
     _text("trusted-ca-file", "", "Path to the CA of client certificates."),
     _bool("auto-tls", False, "Make a self-signed certificate for clients."),
@@ -216,7 +233,7 @@ SECURITY = _section(
     _list("cipher-suites", "", "TLS cipher suites allowed, by Go's names."),
     _text("tls-min-version", "TLS1.2", "Lowest TLS version allowed."),
     _text("tls-max-version", "", "Highest TLS version allowed."),
-    _list("cors", "*", "Origins allowed to call the JSON gateway."),
+    Flag("cors", parse_origins, ("*",), "Origins allowed to call the JSON gateway."),
     _list("host-whitelist", "*", "Host names that plain HTTP may be asked for by."),
     _ignored("ca-file", parse_text, "", "Deprecated by trusted-ca-file."),
     _ignored("peer-ca-file", parse_text, "", "Deprecated by peer-trusted-ca-file."),
@@ -357,22 +374,22 @@ CHECKS = _section(
 ANCIENT = _section(
     "Ignored",
     *(
-        _ignored(name, parse_text, "", "Has had no effect since etcd 2.")
+        _ignored(name, parse_anything, "", "Has had no effect since etcd 2.")
         for name in (
             "cluster-active-size",
             "cluster-remove-delay",
             "cluster-sync-interval",
             "config",
+            "force",
             "max-result-buffer",
             "max-retry-attempts",
             "peer-heartbeat-interval",
             "peer-election-timeout",
             "retry-interval",
+            "snapshot",
+            "v",
+            "vv",
         )
-    ),
-    *(
-        _ignored(name, parse_bool, False, "Has had no effect since etcd 2.")
-        for name in ("force", "snapshot", "v", "vv")
     ),
 )
 
@@ -388,26 +405,4 @@ FLAGS: tuple[Flag, ...] = (
 )
 BY_NAME: dict[str, Flag] = {flag.name: flag for flag in FLAGS} | {
     alias: flag for flag in FLAGS for alias in flag.aliases
-}
-
-GATES: dict[str, bool] = {
-    "StopGRPCServiceOnDefrag": False,
-    "InitialCorruptCheck": False,
-    "CompactHashCheck": False,
-    "TxnModeWriteWithSharedBuffer": True,
-    "LeaseCheckpoint": False,
-    "LeaseCheckpointPersist": False,
-    "SetMemberLocalAddr": False,
-    "FastLeaseKeepAlive": True,
-    "PriorityRequest": False,
-    "AllAlpha": False,
-    "AllBeta": False,
-}
-GATE_FLAGS: dict[str, str] = {
-    "experimental-initial-corrupt-check": "InitialCorruptCheck",
-    "experimental-compact-hash-check-enabled": "CompactHashCheck",
-    "experimental-enable-lease-checkpoint": "LeaseCheckpoint",
-    "experimental-enable-lease-checkpoint-persist": "LeaseCheckpointPersist",
-    "experimental-stop-grpc-service-on-defrag": "StopGRPCServiceOnDefrag",
-    "experimental-txn-mode-write-with-shared-buffer": "TxnModeWriteWithSharedBuffer",
 }

@@ -1,6 +1,6 @@
 """What a flag's text means, by Go's rules, which etcd's operators have in their fingers.
 
-Source: Go's packages flag and time (ParseDuration).
+Source: Go's packages flag, strconv and time (ParseDuration); etcd pkg/flags.
 """
 
 from __future__ import annotations
@@ -9,11 +9,13 @@ import re
 from collections.abc import Callable
 from typing import Any
 
+from actors.cluster.urls import BadURL, check_urls
+
 Parser = Callable[[str], Any]
 
 
 class BadValue(ValueError):
-    """The text is not of the flag's type."""
+    """The text is not of the flag's type; the message is Go's."""
 
 
 _TRUE = frozenset({"1", "t", "T", "true", "TRUE", "True"})
@@ -28,9 +30,10 @@ _UNITS = {
     "m": 60.0,
     "h": 3600.0,
 }
-_DURATION = re.compile(r"[+-]?(?:(?:\d+\.?\d*|\.\d+)(?:ns|us|µs|μs|ms|s|m|h))+")
-_PART = re.compile(r"(\d+\.?\d*|\.\d+)(ns|us|µs|μs|ms|s|m|h)")
+_PART = re.compile(r"(\d+\.?\d*|\.\d+)([^\d.]*)", re.ASCII)
+_DURATION = re.compile(rf"[+-]?(?:{_PART.pattern})+", re.ASCII)
 _INT = re.compile(r"[+-]?(?:0[xX][0-9a-fA-F_]+|0[oO]?[0-7_]+|0[bB][01_]+|[0-9][0-9_]*)")
+_MAX_DURATION = (1 << 63) / 1e9  # seconds; Go counts nanoseconds in an int64
 
 
 def parse_bool(text: str) -> bool:
@@ -41,31 +44,67 @@ def parse_bool(text: str) -> bool:
     raise BadValue("parse error")
 
 
-def parse_int(text: str) -> int:
+def parse_anything(text: str) -> str:
+    """Of a flag that is taken and ignored; on the command line it needs no value."""
+    return text
+
+
+def _integer(text: str) -> int:
     if not _INT.fullmatch(text):
         raise BadValue("parse error")
-    if re.fullmatch(r"[+-]?0[0-7]+", text):
-        return int(text, 8)
-    value = int(text, 0)
+    try:
+        return int(text, 8 if re.fullmatch(r"[+-]?0[0-7_]+", text) else 0)
+    except ValueError:  # underscores where there must be none, or 08
+        raise BadValue("parse error") from None
+
+
+def parse_int(text: str) -> int:
+    value = _integer(text)
     if not -(1 << 63) <= value < 1 << 63:
         raise BadValue("value out of range")
     return value
 
 
 def parse_uint(text: str) -> int:
-    value = parse_int(text)
-    if value < 0:
+    return _unsigned(text, 64)
+
+
+def parse_uint32(text: str) -> int:
+    return _unsigned(text, 32)
+
+
+def _unsigned(text: str, bits: int) -> int:
+    if text[:1] in ("+", "-"):
         raise BadValue("parse error")
+    value = _integer(text)
+    if value >> bits:
+        raise BadValue("value out of range")
     return value
 
 
 def parse_duration(text: str) -> float:
     """Seconds; "0" is the only number that may stand without a unit."""
+    try:
+        return read_duration(text)
+    except BadValue:
+        raise BadValue("parse error") from None
+
+
+def read_duration(text: str) -> float:
+    """As `parse_duration`, but what is wrong is said at length."""
     if text in ("0", "+0", "-0"):
         return 0.0
     if not _DURATION.fullmatch(text):
-        raise BadValue("parse error")
-    seconds = sum(float(number) * _UNITS[unit] for number, unit in _PART.findall(text))
+        raise BadValue(f'time: invalid duration "{text}"')
+    seconds = 0.0
+    for number, unit in _PART.findall(text):
+        if not unit:
+            raise BadValue(f'time: missing unit in duration "{text}"')
+        if unit not in _UNITS:
+            raise BadValue(f'time: unknown unit "{unit}" in duration "{text}"')
+        seconds += float(number) * _UNITS[unit]
+    if seconds >= _MAX_DURATION:
+        raise BadValue(f'time: invalid duration "{text}"')
     return -seconds if text.startswith("-") else seconds
 
 
@@ -75,8 +114,18 @@ def parse_list(text: str) -> tuple[str, ...]:
 
 
 def parse_urls(text: str) -> tuple[str, ...]:
-    """Comma separated, without repetition, sorted."""
-    return tuple(sorted(set(parse_list(text))))
+    """Comma separated, without repetition, sorted; empty text is no URLs."""
+    if not text:
+        return ()
+    try:
+        return tuple(sorted(set(check_urls(text.split(",")))))
+    except BadURL as error:
+        raise BadValue(str(error)) from error
+
+
+def parse_origins(text: str) -> tuple[str, ...]:
+    """URLs, or `*` for every origin."""
+    return ("*",) if text == "*" else parse_urls(text)
 
 
 def parse_choice(*allowed: str) -> Parser:
@@ -112,3 +161,14 @@ def show_duration(seconds: float) -> str:
 
 def _number(value: float) -> str:
     return f"{value:.9f}".rstrip("0").rstrip(".")
+
+
+def show_value(value: Any) -> str:
+    """A flag's value as it would be given."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, tuple):
+        return ",".join(value)
+    if isinstance(value, float):
+        return show_duration(value)
+    return str(value)

@@ -1,0 +1,77 @@
+"""What etcd's flags ask for and this release does not do: refused, or said to have no effect.
+
+Nothing is ignored in silence but what has no effect in etcd either, or is another word for how
+the same is done here (see `ignored` in `flags.py`).
+"""
+
+from __future__ import annotations
+
+from trioetcd.config.checks import named_gates
+from trioetcd.config.flags import BY_NAME
+from trioetcd.config.server import ServerConfig
+from trioetcd.config.sources import ConfigError, Given, Remark
+
+# Taken and kept in the configuration, for what is still to come.
+NO_EFFECT_YET = (
+    "auth-token",
+    "auth-token-ttl",
+    "auto-compaction-retention",
+    "bcrypt-cost",
+    "bootstrap-defrag-threshold-megabytes",
+    "compact-hash-check-time",
+    "compaction-batch-limit",
+    "compaction-sleep-interval",
+    "corrupt-check-time",
+    "cors",
+    "enable-distributed-tracing",
+    "enable-pprof",
+    "host-whitelist",
+    "listen-client-http-urls",
+    "metrics",
+    "warning-apply-duration",
+    "warning-unary-request-duration",
+)
+GATES_WITHOUT_EFFECT_YET = ("StopGRPCServiceOnDefrag", "InitialCorruptCheck", "CompactHashCheck")
+
+
+def check_offered(given: Given) -> None:
+    """Raises ConfigError for what will never be done here."""
+    if given.get("enable-v2"):
+        raise ConfigError("--enable-v2 is not offered: this server has no v2 API")
+    if given.get("proxy") != "off":
+        raise ConfigError("--proxy is not offered: this server has no v2 proxy")
+    if given.get("discovery-fallback") == "proxy":
+        raise ConfigError(
+            'v2 proxy is deprecated, and --discovery-fallback can\'t be configured as "proxy"'
+        )
+    for flag in ("discovery", "discovery-proxy"):
+        if given.get(flag):
+            raise ConfigError(f"--{flag} is not offered: the v2 discovery service is gone")
+    if given.get("force-new-cluster"):
+        raise ConfigError("--force-new-cluster is not offered by this release")
+
+
+def without_effect(given: Given) -> list[Remark]:
+    """One remark about all that was asked for in vain."""
+    vain = [
+        f"--{flag}"
+        for flag in NO_EFFECT_YET
+        if given.is_set(flag) and given.get(flag) != BY_NAME[flag].default
+    ]
+    named = named_gates(given)
+    vain += [f"--feature-gates={gate}" for gate in GATES_WITHOUT_EFFECT_YET if named.get(gate)]
+    return [Remark("flags without effect in this release", {"flags": vain})] if vain else []
+
+
+def check_first_start(config: ServerConfig) -> None:
+    """Raises ConfigError for ways to begin that this release does not know; data exist if it is
+    a restart, and then nobody looks at how the member once began."""
+    discovery = config.cluster.discovery
+    if not config.cluster.is_new:
+        raise ConfigError("joining an existing cluster is not offered by this release")
+    if discovery.srv_domain:
+        raise ConfigError("--discovery-srv is not offered by this release")
+    if discovery.endpoints:
+        raise ConfigError("--discovery-endpoints is not offered by this release")
+    if len(config.node.initial_cluster) > 1:
+        raise ConfigError("--initial-cluster names several members; this release runs one")
