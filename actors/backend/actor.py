@@ -17,6 +17,8 @@ from actors.backend.backend import Backend, Layer
 from actors.backend.buckets import KEY
 from actors.backend.engine import Full
 from actors.kernel import Call, Inbox, Notice, Worker
+from wire.errors import Refused
+from wire.status import Status
 
 INBOX_CALLS = 16
 SLICE_ROWS = 1000  # written between two turns of the event loop: 0.4 ms
@@ -68,6 +70,11 @@ class BackendActor:
         return await self.inbox.call(Flush())
 
     async def defragment(self) -> None:
+        """Give unused pages back to the disk.
+
+        Raises:
+            Refused: there was no room for the copy that this takes.
+        """
         await self.inbox.call(Defragment())
 
 
@@ -141,30 +148,33 @@ async def commit(backend: Backend, worker: Worker, times: CommitTimes) -> None:
 
 
 async def _write(layer: Layer, backend: Backend) -> None:
-    """Put the rows in, a slice between two turns of the event loop."""
-    engine = backend.engine
+    """Put the changes in, a slice between two turns of the event loop."""
     for bucket, changes in layer.buckets.items():
-        if bucket == KEY:
-            await _write_rows(changes, backend)
-        elif changes:
-            engine.write(bucket, changes.items())
+        rows = iter(changes.items())
+        while piece := list(islice(rows, SLICE_ROWS)):
+            if bucket == KEY:
+                _write_rows(piece, backend)
+            else:
+                backend.engine.write(bucket, piece)
+            await trio.lowlevel.checkpoint()
 
 
-async def _write_rows(changes: dict[bytes, bytes | None], backend: Backend) -> None:
+def _write_rows(piece: list[tuple[bytes, bytes | None]], backend: Backend) -> None:
     """Bucket KEY: new revisions come in order and last; compaction's deletions before them."""
-    rows = iter(changes.items())
-    while piece := list(islice(rows, SLICE_ROWS)):
-        new = [(key, value) for key, value in piece if value is not None]
-        if len(new) < len(piece):
-            backend.engine.write(KEY, [row for row in piece if row[1] is None])
-        if new:
-            backend.engine.append(KEY, new)
-        await trio.lowlevel.checkpoint()
+    new = [(key, value) for key, value in piece if value is not None]
+    if len(new) < len(piece):
+        backend.engine.write(KEY, [row for row in piece if row[1] is None])
+    if new:
+        backend.engine.append(KEY, new)
 
 
 async def _answer(call: Call[Any], backend: Backend, worker: Worker) -> None:
     if isinstance(call, Defragment):
-        await worker.run(backend.engine.defragment)
+        try:
+            await worker.run(backend.engine.defragment)
+        except OSError as error:  # no room for a copy: the database is as it was
+            call.reply.refuse(Refused(Status.UNKNOWN, str(error)))
+            return
         backend.engine.swap()
         call.reply.answer(None)
     elif isinstance(call, Flush):

@@ -69,10 +69,16 @@ class Engine(Protocol):
         ...
 
     def defragment(self) -> None:
-        """Write a compact copy beside the database; may block.  `swap` puts it in place."""
+        """Write a compact copy beside the database; may block.
+
+        Raises:
+            OSError: it could not be written; nothing has changed.
+        """
         ...
 
-    def swap(self) -> None: ...
+    def swap(self) -> None:
+        """Put the copy in the database's place; snapshots under way go on reading the old one."""
+        ...
 
     def snapshot(self) -> Snapshot: ...
 

@@ -15,44 +15,58 @@ This module is the disk seam of the backend.
 
 from __future__ import annotations
 
+import mmap
 import os
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import lmdb
 
 from actors.backend.buckets import ALL
 from actors.backend.engine import Full, Row
+from actors.backend.lmdb_format import NotOurDatabase as NotOurDatabase
+from actors.backend.lmdb_format import check_database
 
 FILE_NAME = "db.lmdb"  # etcd's own is `db`, a bbolt file: the two must not be taken for each other
 LIB_VERSION = 0  # LMDB 0.9: py-lmdb 3 also has 1.0, and neither reads the other's files
-DATA_VERSION = 1  # what LMDB 0.9 writes into its meta page
-PAGE_BYTES = 4096
-MAGIC = b"\xde\xc0\xef\xbe"  # at byte 16 of the first page, then the data version
 FIRST_MAP_BYTES = 16 << 30  # address space, not memory; doubled whenever it is too small
 MAX_READERS = 64  # snapshots being streamed at once, and our own reads
 
 
-class NotOurDatabase(Exception):
-    """A file that this engine must not open: says what it is and what to do."""
-
-
-def refuse_foreign(path: Path) -> None:
-    """Check, without LMDB, that the file at `path` is one of ours.
+def check_file(path: Path) -> None:
+    """Look at the file at `path` without LMDB, which would trust whatever is in it.
 
     Raises:
-        NotOurDatabase: no LMDB file, or one of the other engine's.
+        NotOurDatabase: see there.
     """
-    with open(path, "rb") as file:
-        head = file.read(24)
-    if len(head) < 24 or head[16:20] != MAGIC:
-        raise NotOurDatabase(f"{path} is not an LMDB database")
-    version = int.from_bytes(head[20:24], "little")
-    if version != DATA_VERSION:
-        raise NotOurDatabase(
-            f"{path} was written by an LMDB with data version {version}; "
-            f"this release reads version {DATA_VERSION} (LMDB 0.9)"
-        )
+    with (
+        open(path, "rb") as file,
+        mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content,
+        memoryview(content) as view,
+    ):
+        try:
+            check_database(view)
+        except NotOurDatabase as error:
+            raise NotOurDatabase(f"{path} {error}") from None
+
+
+@dataclass
+class _Opened:
+    """An LMDB environment, and the snapshots that read it.
+
+    A defragmentation replaces it while snapshots may be under way.  The file it has open is
+    then nobody else's, and stays until the last of them is done.
+    """
+
+    environment: lmdb.Environment
+    databases: dict[str, lmdb._Database]
+    snapshots: int = 0
+    replaced: bool = False
+
+    def close_if_unused(self) -> None:
+        if self.replaced and not self.snapshots:
+            self.environment.close()
 
 
 class LMDBEngine:
@@ -66,11 +80,12 @@ class LMDBEngine:
             OSError: it cannot be opened.
         """
         self._path = directory / FILE_NAME
+        self._lock = directory / (FILE_NAME + "-lock")  # LMDB's table of readers
         self._copy = directory / (FILE_NAME + ".defrag")
         self._fsync = fsync
         self._copy.unlink(missing_ok=True)
         if self._path.exists() and self._path.stat().st_size:
-            refuse_foreign(self._path)
+            check_file(self._path)
         self._open(FIRST_MAP_BYTES)
 
     def _open(self, map_bytes: int) -> None:
@@ -78,7 +93,7 @@ class LMDBEngine:
         while map_bytes < 2 * size:
             map_bytes *= 2
         try:
-            self._environment = lmdb.open(
+            environment = lmdb.open(
                 str(self._path),
                 subdir=False,
                 map_size=map_bytes,
@@ -93,10 +108,11 @@ class LMDBEngine:
         except lmdb.Error as error:
             raise OSError(f"cannot open {self._path}: {error}") from error
         self._map_bytes = map_bytes
-        self._databases = {
-            name: self._environment.open_db(name.encode(), create=True) for name in ALL
-        }
-        self._read = self._environment.begin()
+        self._page_bytes = environment.stat()["psize"]
+        self._databases = {name: environment.open_db(name.encode(), create=True) for name in ALL}
+        self._environment = environment
+        self._opened = _Opened(environment, self._databases)
+        self._read = environment.begin()
         self._write: lmdb.Transaction | None = None
 
     # -- Reads
@@ -164,7 +180,7 @@ class LMDBEngine:
     # -- The file
 
     def size(self) -> int:
-        return (int(self._environment.info()["last_pgno"]) + 1) * PAGE_BYTES
+        return (int(self._environment.info()["last_pgno"]) + 1) * self._page_bytes
 
     def size_in_use(self) -> int:
         pages = 2  # the two meta pages
@@ -172,24 +188,33 @@ class LMDBEngine:
             for database in (None, *self._databases.values()):
                 stat = transaction.stat(database) if database else self._environment.stat()
                 pages += stat["branch_pages"] + stat["leaf_pages"] + stat["overflow_pages"]
-        return int(pages) * PAGE_BYTES
+        return int(pages) * self._page_bytes
 
     def defragment(self) -> None:
         self._copy.unlink(missing_ok=True)
-        self._environment.copy(str(self._copy), compact=True)
-        with open(self._copy, "rb") as file:
-            os.fsync(file.fileno())
+        try:
+            self._environment.copy(str(self._copy), compact=True)
+            with open(self._copy, "rb") as file:
+                os.fsync(file.fileno())
+        except (lmdb.Error, OSError) as error:
+            self._copy.unlink(missing_ok=True)
+            raise OSError(f"cannot copy {self._path}: {error}") from error
 
     def swap(self) -> None:
-        self.close()
         os.replace(self._copy, self._path)
         sync_directory(self._path.parent)
+        self._lock.unlink(missing_ok=True)  # the file that is replaced keeps its own
+        self._read.abort()
+        old = self._opened
         self._open(self._map_bytes)
+        old.replaced = True
+        old.close_if_unused()
 
     def snapshot(self) -> LMDBSnapshot:
-        return LMDBSnapshot(self._environment.begin(), self._databases)
+        return LMDBSnapshot(self._opened)
 
     def close(self) -> None:
+        """Snapshots are to be closed before."""
         self.abort()
         self._read.abort()
         self._environment.close()
@@ -198,17 +223,18 @@ class LMDBEngine:
 class LMDBSnapshot:
     """A read transaction: it keeps the pages it sees from being reused, so close it."""
 
-    def __init__(
-        self, transaction: lmdb.Transaction[bytes], databases: dict[str, lmdb._Database]
-    ) -> None:
-        self._transaction = transaction
-        self._databases = databases
+    def __init__(self, opened: _Opened) -> None:
+        self._opened = opened
+        self._transaction = opened.environment.begin()
+        opened.snapshots += 1
 
     def rows(self, bucket: str) -> Iterator[Row]:
-        return iter(self._transaction.cursor(db=self._databases[bucket]))
+        return iter(self._transaction.cursor(db=self._opened.databases[bucket]))
 
     def close(self) -> None:
         self._transaction.abort()
+        self._opened.snapshots -= 1
+        self._opened.close_if_unused()
 
 
 def sync_directory(directory: Path) -> None:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import pytest
 import trio
 
-from actors.backend.actor import BackendActor, run_backend
+from actors.backend.actor import SLICE_ROWS, BackendActor, run_backend
 from actors.backend.backend import Backend
 from actors.backend.buckets import KEY
-from actors.backend.engine import MemoryEngine
+from actors.backend.engine import Full, MemoryEngine, Row
 from actors.kernel import ActorStopped, InlineWorker
+from wire.errors import Refused
 
 
 class Times:
@@ -109,3 +110,87 @@ async def test_a_failed_commit_ends_the_actor_and_whoever_waits_hears_it():
             backend.put_row(b"r1", b"v")
     assert heard == ["stopped"]
     assert Backend(backend.engine).applied_index == 0
+
+
+class Crowded(MemoryEngine):
+    """Runs out of room twice, and has none for a copy."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.grown = 0
+
+    def append(self, bucket: str, rows: list[Row]) -> None:
+        super().append(bucket, rows)
+        if self.grown < 2:
+            raise Full
+
+    def grow(self) -> None:
+        self.grown += 1
+
+    def defragment(self) -> None:
+        raise OSError(28, "No space left on device")
+
+
+async def test_a_full_map_is_grown_and_the_batch_written_again():
+    backend = Backend(Crowded())
+    async with trio.open_nursery() as nursery:
+        handle = await start(nursery, backend)
+        backend.put("lease", b"l", b"1")
+        backend.put_row(b"r1", b"v")
+        await handle.flush()
+        assert backend.engine.scan(KEY, b"", None, 9) == [(b"r1", b"v")]
+        assert backend.engine.get("lease", b"l") == b"1"
+        nursery.cancel_scope.cancel()
+
+
+async def test_a_defragmentation_without_room_is_refused_and_nothing_else_happens():
+    backend = Backend(Crowded())
+    async with trio.open_nursery() as nursery:
+        handle = await start(nursery, backend)
+        with pytest.raises(Refused, match="No space left on device"):
+            await handle.defragment()
+        backend.put_row(b"r1", b"v")
+        await handle.flush()
+        assert backend.engine.get(KEY, b"r1") == b"v"
+        nursery.cancel_scope.cancel()
+
+
+async def test_other_tasks_have_their_turn_while_a_large_batch_is_written():
+    backend = Backend(MemoryEngine())
+    turns = 0
+
+    async def count_turns() -> None:
+        nonlocal turns
+        while True:
+            await trio.lowlevel.checkpoint()
+            turns += 1
+
+    async with trio.open_nursery() as nursery:
+        handle = await start(nursery, backend)
+        for number in range(20 * SLICE_ROWS):
+            backend.put("lease", b"%d" % number, b"")
+        nursery.start_soon(count_turns)
+        await handle.flush()
+        assert turns >= 20
+        nursery.cancel_scope.cancel()
+
+
+async def test_what_is_applied_during_a_commit_is_committed_by_the_next():
+    class SlowDisk(MemoryEngine):
+        def commit(self) -> None:
+            if not backend.get(KEY, b"r2"):
+                backend.put_row(b"r2", b"late")
+                backend.applied_index = 2
+            super().commit()
+
+    backend = Backend(SlowDisk())
+    async with trio.open_nursery() as nursery:
+        handle = await start(nursery, backend)
+        backend.put_row(b"r1", b"v")
+        backend.applied_index = 1
+        assert await handle.flush() == 1
+        assert backend.engine.get(KEY, b"r2") is None
+        assert backend.get(KEY, b"r2") == b"late"
+        assert await handle.flush() == 2
+        assert backend.engine.get(KEY, b"r2") == b"late"
+        nursery.cancel_scope.cancel()

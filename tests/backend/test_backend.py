@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from actors.backend import lmdb_engine
 from actors.backend.backend import Backend
 from actors.backend.buckets import CONSISTENT_INDEX, KEY, META
 from actors.backend.engine import Engine, Full, MemoryEngine
-from actors.backend.lmdb_engine import FILE_NAME, LMDBEngine, NotOurDatabase
+from actors.backend.lmdb_engine import LMDBEngine
 
 
 @pytest.fixture(params=["memory", "lmdb"])
@@ -168,6 +169,41 @@ def test_defragmentation_keeps_the_rows_and_gives_pages_back(tmp_path: Path):
     engine.close()
 
 
+def test_a_snapshot_outlives_a_defragmentation(tmp_path: Path):
+    engine = LMDBEngine(tmp_path)
+    backend = Backend(engine)
+    rows = [(number.to_bytes(8, "big"), b"x" * 500) for number in range(500)]
+    for revision, value in rows:
+        backend.put_row(revision, value)
+    commit(backend)
+    snapshot = engine.snapshot()
+    reading = snapshot.rows(KEY)
+    seen = [next(reading) for _ in range(100)]
+    engine.defragment()
+    engine.swap()
+    backend.put_row(rows[200][0], b"new")
+    commit(backend)
+    assert seen + list(reading) == rows
+    snapshot.close()
+    backend.put_row(rows[201][0], b"new")
+    commit(backend)
+    assert [engine.get(KEY, rows[at][0]) for at in (200, 201)] == [b"new", b"new"]
+    engine.close()
+
+
+def test_a_copy_that_fails_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    engine = LMDBEngine(tmp_path)
+
+    def no_room(descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("actors.backend.lmdb_engine.os.fsync", no_room)
+    with pytest.raises(OSError, match=r"cannot copy .*No space left"):
+        engine.defragment()
+    assert not list(tmp_path.glob("*.defrag"))
+    engine.close()
+
+
 def test_a_full_map_grows_and_nothing_is_lost(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(lmdb_engine, "FIRST_MAP_BYTES", 1 << 18)
     engine = LMDBEngine(tmp_path)
@@ -188,20 +224,3 @@ def test_a_full_map_grows_and_nothing_is_lost(tmp_path: Path, monkeypatch: pytes
     engine.renew()
     assert engine.scan(KEY, b"", None, 5000) == rows
     engine.close()
-
-
-def test_a_file_of_another_kind_is_refused_unopened(tmp_path: Path):
-    (tmp_path / FILE_NAME).write_bytes(b"\0" * 4096)
-    with pytest.raises(NotOurDatabase, match="is not an LMDB database"):
-        LMDBEngine(tmp_path)
-
-
-def test_a_file_of_the_other_lmdb_is_refused(tmp_path: Path):
-    engine = LMDBEngine(tmp_path)
-    engine.close()
-    path = tmp_path / FILE_NAME
-    data = bytearray(path.read_bytes())
-    data[20:24] = (3).to_bytes(4, "little")
-    path.write_bytes(data)
-    with pytest.raises(NotOurDatabase, match="data version 3"):
-        LMDBEngine(tmp_path)
