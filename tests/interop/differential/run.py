@@ -209,7 +209,8 @@ class Differential:
 
         def complete(received: list[bytes]) -> bool:
             while self._recorded < len(received):
-                self.history.add(pb.WatchResponse.FromString(received[self._recorded]))
+                message, received[self._recorded] = received[self._recorded], b""
+                self.history.add(pb.WatchResponse.FromString(message))
                 self._recorded += 1
             return self.history.last >= goal
 

@@ -140,9 +140,9 @@ def fragments(run: Differential) -> None:
 
 def streams_end(run: Differential) -> None:
     """How streams end that the client ends, or breaks."""
-    garbage = (b"\x0a", b"\x0a\x05abc", b"\x07", b"\x08\x01", b"\x0a\x02\x08\x01")
-    for method in (WATCH, KEEP_ALIVE):
-        for message in garbage:
+    garbage = (b"\x0a", b"\x0a\x05abc", b"\x07", b"\x0a\x02\x08\x01")
+    for method, wrong_type in ((WATCH, b"\x08\x01"), (KEEP_ALIVE, b"\x0d\x01\x02\x03\x04")):
+        for message in (*garbage, wrong_type):
             _compare_ends(run, method, [message], lambda one: one.wait_end())
     ask = pb.LeaseKeepAliveRequest(ID=12345).SerializeToString()
 

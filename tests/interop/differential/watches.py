@@ -13,6 +13,7 @@ import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable
 from itertools import groupby, zip_longest
+from typing import NamedTuple
 
 from tests.interop.differential.clients import ANSWER_SECONDS, Client, Conversation
 from tests.interop.differential.compare import Report
@@ -29,6 +30,14 @@ SLOW_BYTES = 1 << 20  # unsent, which is never more than what is sent then
 LATE_SENTINEL = SENTINEL + 1  # of one that starts in the past
 
 
+class Cut(NamedTuple):
+    """The outline of one response."""
+
+    revision: int
+    is_fragment: bool
+    events: int
+
+
 class View:
     """One server's side of a stream: what it sent and what of that was not compared yet."""
 
@@ -43,6 +52,7 @@ class View:
         self.events: Counter[int] = Counter()  # of each watch since it was created
         self.responses: Counter[int] = Counter()  # of each watch after `created`
         self.torn: list[pb.WatchResponse] = []  # that begin within a revision
+        self.cuts: dict[int, list[Cut]] = defaultdict(list)  # every response of each watch
         self.was_slow = False  # SLOW_BYTES or more came before the last comparison
         self._bytes = 0  # since that
         self._parsed = 0
@@ -53,13 +63,16 @@ class View:
     def pull(self) -> None:
         received = self.conversation.received
         while self._parsed < len(received):
-            self._bytes += len(received[self._parsed])
-            self._take(pb.WatchResponse.FromString(received[self._parsed]))
+            message, received[self._parsed] = received[self._parsed], b""  # gigabytes, in the end
+            self._bytes += len(message)
+            self._take(pb.WatchResponse.FromString(message))
             self._parsed += 1
 
     def _take(self, response: pb.WatchResponse) -> None:
         response.header.raft_term = 0
         number = response.watch_id
+        cut = Cut(response.header.revision, response.fragment, len(response.events))
+        self.cuts[number].append(cut)
         if number == -1 and not response.created:
             self.progressed += 1
             self.progress.append(response)
@@ -237,14 +250,9 @@ class WatchStream:
 
     def compare_cuts(self, number: int) -> None:
         """That a watch was sent the same events in the same responses, fragments too."""
-        cuts = {}
-        for kind, view in self._views.items():
-            responses = map(pb.WatchResponse.FromString, view.conversation.received)
-            cuts[kind] = [
-                (one.header.revision, one.fragment, len(one.events))
-                for one in responses
-                if one.watch_id == number
-            ]
+        for view in self._views.values():
+            view.pull()
+        cuts = {kind: view.cuts[number] for kind, view in self._views.items()}
         if cuts[OURS] != cuts[REFERENCE]:
             self.report.mismatch(f"how the responses of watch {number} are cut", dict(cuts))
 
