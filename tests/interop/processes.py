@@ -19,6 +19,7 @@ import threading
 from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from itertools import islice
 from pathlib import Path
 
 from tests.interop.etcd_process import READY, ROOT, EtcdFailed, free_port, program
@@ -132,14 +133,7 @@ class Server:
     def _start(self) -> None:
         self.home.mkdir(parents=True, exist_ok=True)
         self.log.clear()
-        self._process = subprocess.Popen(
-            self._command(),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-            env=self._environment,
-            cwd=self.home,
-        )
+        self._process = self._spawn()
         settled = threading.Event()  # ready, or ended
         self._reader = threading.Thread(
             target=self._read_log, args=(self._process, settled), daemon=True
@@ -152,6 +146,16 @@ class Server:
             self.kill()
             raise self.failed("ended")
 
+    def _spawn(self) -> subprocess.Popen[bytes]:
+        return subprocess.Popen(
+            self._command(),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            env=self._environment,
+            cwd=self.home,
+        )
+
     def _read_log(self, process: subprocess.Popen[bytes], settled: threading.Event) -> None:
         assert process.stderr is not None
         with process.stderr:
@@ -160,6 +164,20 @@ class Server:
                 if READY in self.log[-1]:
                     settled.set()
         settled.set()
+
+    def kill_while_starting(self, after_lines: int) -> bool:
+        """Start it, and kill it when its log has so many lines; False if it was ready before."""
+        self.log.clear()
+        process = self._process = self._spawn()
+        self._reader = None
+        assert process.stderr is not None
+        with process.stderr:
+            for line in islice(process.stderr, after_lines):
+                self.log.append(line.decode("utf-8", "replace").rstrip("\n"))
+                if READY in self.log[-1]:
+                    break
+            self.kill()
+        return READY not in self.log[-1]
 
     def kill(self) -> None:
         """SIGKILL: nothing is flushed.  No error if it has ended."""

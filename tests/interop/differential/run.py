@@ -14,7 +14,7 @@ from tests.interop.differential.history import History
 from tests.interop.differential.invalid import Invalid
 from tests.interop.differential.judge import Judge
 from tests.interop.differential.rules import OURS, REFERENCE
-from tests.interop.differential.traffic import REQUESTS, RESPONSES, Call, Traffic
+from tests.interop.differential.traffic import LEASE_SPACING, REQUESTS, RESPONSES, Call, Traffic
 from tests.interop.differential.watches import SETTLE_KEY, WatchStream
 from tests.interop.differential.world import LARGEST, World
 from tests.interop.processes import KINDS, Server, running
@@ -107,6 +107,7 @@ class Differential:
         kind = self.rng.random()
         if kind < INVALID:
             self.call(self.invalid.next())
+            self._revoke_short_leases()
         elif kind < INVALID + WATCH:
             self._watch_step()
         elif kind < INVALID + WATCH + KEEP_ALIVE:
@@ -175,6 +176,12 @@ class Differential:
         return blanked
 
     # -- Leases
+
+    def _revoke_short_leases(self) -> None:
+        """Random bytes may grant a lease that runs out: no two servers do that at one moment."""
+        for lease in [lease for lease, ttl in self.world.leases.items() if ttl < LEASE_SPACING]:
+            request = pb.LeaseRevokeRequest(ID=lease).SerializeToString()
+            self.call(Call("etcdserverpb.Lease/LeaseRevoke", request))
 
     def keep_alive(self, lease: int) -> None:
         self.report.calls += 1
