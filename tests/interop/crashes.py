@@ -28,7 +28,7 @@ LEAST_ACKNOWLEDGED = 50
 PROGRESS_SECONDS = 60.0  # for that many writes, on a slow disk
 COMPACT_EVERY = 5  # rounds
 STARTS_CUT_SHORT = 0.25  # of all restarts
-START_LINES = 12  # of the log, at most, before such a start is killed
+START_LINES = 6  # of the log, at most, before such a start is killed: the earlier ones
 
 
 class Lost(AssertionError):

@@ -56,8 +56,8 @@ class History:
         return self.changes[bisect_left(self._revisions, revision) : until]
 
     def hash(self, revision: int, compacted: int) -> int:
-        """HashKV at a revision: rows that a compaction removes are left out."""
-        newest = {change.key: change for change in self.changes if change.revision <= compacted}
+        """HashKV at a revision: of what was compacted, only what can be read at that revision."""
+        newest = {change.key: change for change in self.changes if change.revision <= revision}
         kept = {change for change in newest.values() if not change.is_deletion}
         value = google_crc32c.value(b"key")
         for change in self.changes:

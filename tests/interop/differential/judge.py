@@ -47,7 +47,7 @@ class Judge:
         """
         if ours == theirs:
             return True
-        request = _request_of(call)
+        request = request_of(call)
         if isinstance(request, pb.HashKVRequest) and self._is_newer_hash(request, ours, theirs):
             return True
         if ours == BAD_SORT and request is not None and _has_unknown_sort(request):
@@ -113,12 +113,13 @@ class Judge:
         return True
 
 
-def _request_of(call: Call) -> Message | None:
+def request_of(call: Call) -> Message | None:
+    """Empty if it cannot be read: Go's reader of messages takes a little more than ours."""
     kind = REQUESTS.get(call.method)
     try:
         return kind.FromString(call.request) if kind else None
     except DecodeError:
-        return None
+        return kind() if kind else None
 
 
 def _canonical(message: Message) -> bytes:

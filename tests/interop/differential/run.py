@@ -12,9 +12,9 @@ from tests.interop.differential.clients import Answer, Client, Conversation
 from tests.interop.differential.compare import Report, describe
 from tests.interop.differential.history import History
 from tests.interop.differential.invalid import Invalid
-from tests.interop.differential.judge import Judge
+from tests.interop.differential.judge import Judge, request_of
 from tests.interop.differential.rules import OURS, REFERENCE
-from tests.interop.differential.traffic import LEASE_SPACING, REQUESTS, RESPONSES, Call, Traffic
+from tests.interop.differential.traffic import LEASE_SPACING, RESPONSES, Call, Traffic
 from tests.interop.differential.watches import SETTLE_KEY, WatchStream
 from tests.interop.differential.world import LARGEST, World
 from tests.interop.processes import KINDS, Server, running
@@ -149,7 +149,7 @@ class Differential:
             return
         world = self.world
         response = RESPONSES[call.method].FromString(answer.body)
-        request = REQUESTS[call.method].FromString(call.request)
+        request = request_of(call)
         world.revision = max(world.revision, response.header.revision)  # type: ignore[attr-defined]
         match request:
             case pb.CompactionRequest():
@@ -288,9 +288,5 @@ class Differential:
 
 
 def _grants_any_id(call: Call) -> bool:
-    if not call.method.endswith("LeaseGrant"):
-        return False
-    try:
-        return pb.LeaseGrantRequest.FromString(call.request).ID == 0
-    except Exception:
-        return False
+    request = request_of(call)
+    return isinstance(request, pb.LeaseGrantRequest) and request.ID == 0
