@@ -49,16 +49,16 @@ def test_defaults_are_etcds():
 @pytest.mark.parametrize(
     "arguments",
     [
-        ["--name", "x", "--client-cert-auth", "--snapshot-count=7"],
-        ["-name=x", "-client-cert-auth=true", "-snapshot-count", "7"],
-        ["--name=x", "--client-cert-auth=1", "--snapshot-count=0x7"],
+        ["--name", "x", "--peer-client-cert-auth", "--snapshot-count=7"],
+        ["-name=x", "-peer-client-cert-auth=true", "-snapshot-count", "7"],
+        ["--name=x", "--peer-client-cert-auth=1", "--snapshot-count=0x7"],
     ],
 )
 def test_gos_forms_of_flags_mean_the_same(arguments: list[str]):
     config = configured(*arguments)
     assert config.node.name == "x"
     assert config.node.data_dir == Path("x.etcd")
-    assert config.listen.client_tls.client_cert_auth
+    assert config.listen.peer_tls.client_cert_auth
     assert config.node.retention.snapshot_count == 7
 
 
@@ -133,7 +133,6 @@ def test_what_is_not_understood_is_said_in_gos_words(arguments: list[str], words
             "enabling feature gate LeaseCheckpointPersist requires enabling feature gate "
             "LeaseCheckpoint",
         ),
-        (["--enable-v2"], "--enable-v2 is not offered: this server has no v2 API"),
     ],
 )
 def test_what_cannot_be_is_said_in_etcds_words(arguments: list[str], words: str):
@@ -250,7 +249,7 @@ def test_ways_to_begin_that_are_not_known_are_refused(arguments: list[str], word
 
 
 def test_flags_without_effect_are_named_in_one_remark():
-    config = configured("--enable-pprof", "--metrics=extensive", "--bcrypt-cost=10")
+    config = configured("--data-dir=d", "--enable-pprof", "--metrics=extensive", "--bcrypt-cost=10")
     (remark,) = config.remarks
     assert remark.message == "flags without effect in this release"
     assert remark.fields == {"flags": ["--enable-pprof", "--metrics"]}

@@ -26,11 +26,16 @@ def version_text() -> str:
     )
 
 
-def announce(config: ServerConfig, log: LineLog, arguments: Sequence[str], is_new: bool) -> None:
+def introduce(config: ServerConfig, log: LineLog, arguments: Sequence[str]) -> None:
+    """How it was started, and what there is to say about that."""
     log.info("Running: ", args=["trioetcd", "serve", *arguments])
     for remark in config.remarks:
         say = log.warning if remark.is_warning else log.info
         say(remark.message, **remark.fields)
+
+
+def announce(config: ServerConfig, log: LineLog, is_new: bool) -> None:
+    """What is about to run."""
     data_dir = str(config.node.data_dir)
     if is_new:
         log.info("Initialize and start etcd server", data_dir=data_dir, dir_type="empty")

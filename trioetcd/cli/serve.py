@@ -17,7 +17,7 @@ import trio
 from actors.cluster.initial import BadInitialCluster, check_bootstrap
 from actors.kernel import describe
 from trioetcd.cli import systemd
-from trioetcd.cli.announce import announce, version_text
+from trioetcd.cli.announce import announce, introduce, version_text
 from trioetcd.cli.logs import BadOutput, LineLog, open_log
 from trioetcd.config.help import USAGE, full_help
 from trioetcd.config.load import load
@@ -50,6 +50,7 @@ def serve(arguments: Sequence[str]) -> int:
     except (ConfigError, BadOutput) as error:
         LineLog([sys.stderr]).warning("failed to verify flags", error=str(error))
         return FATAL
+    introduce(config, log, arguments)
     is_new = not _has_log(config)
     try:
         if is_new:
@@ -59,7 +60,7 @@ def serve(arguments: Sequence[str]) -> int:
     except (ConfigError, BadInitialCluster) as error:
         log.fatal("failed to start etcd", error=str(error))
         return FATAL
-    announce(config, log, arguments, is_new)
+    announce(config, log, is_new)
     return run(config, log)
 
 

@@ -1,7 +1,8 @@
 """`--config-file`: YAML, of which JSON is a part.
 
-Keys are flags' names, but for a few sections; durations are whole nanoseconds.  Keys that nobody
-knows count for nothing, as in etcd.
+Keys are flags' names, in any case, but for a few sections; durations are whole nanoseconds.  Keys
+that nobody knows count for nothing, as in etcd.  A value must be of its flag's type in YAML too:
+taken as text, an unquoted 010 would be another cluster's token.
 Source: etcd server/embed/config.go (configFromFile, configJSON).
 """
 
@@ -12,9 +13,18 @@ from typing import Any
 
 import yaml
 
-from trioetcd.config.flags import BY_NAME
+from trioetcd.config.flags import ANCIENT, BY_NAME
 from trioetcd.config.sources import ConfigError, Given, Remark
-from trioetcd.config.values import BadValue, parse_duration, parse_list
+from trioetcd.config.values import (
+    BadValue,
+    parse_bool,
+    parse_duration,
+    parse_int,
+    parse_list,
+    parse_text,
+    parse_uint,
+    parse_uint32,
+)
 
 # Sections, by the flag that each of their keys stands for.
 _CLIENT_TLS = {
@@ -67,7 +77,17 @@ _SECTIONS: Mapping[tuple[str, ...], Mapping[str, str]] = {
     ("discovery-config", "client", "auth"): _DISCOVERY_AUTH,
 }
 _IN_SECTIONS = frozenset(name for keys in _SECTIONS.values() for name in keys.values())
-_NO_KEYS = _IN_SECTIONS | {"config-file", "version"}  # flags that are no keys at the top
+_NO_KEYS = _IN_SECTIONS | {"config-file", "version"} | {flag.name for flag in ANCIENT}
+_NUMBERS = (parse_int, parse_uint, parse_uint32)
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML without dates: a token that looks like one is a text."""
+
+    yaml_implicit_resolvers = {  # noqa: RUF012
+        first: [(tag, shape) for tag, shape in known if not tag.endswith(":timestamp")]
+        for first, known in yaml.SafeLoader.yaml_implicit_resolvers.items()
+    }
 
 
 def read_file(text: str, path: str) -> Given:
@@ -77,22 +97,22 @@ def read_file(text: str, path: str) -> Given:
         ConfigError: it is no mapping, or a value is not of its flag's type.
     """
     try:
-        contents = yaml.safe_load(text)
+        contents = yaml.load(text, _Loader)
     except yaml.YAMLError as error:
         shown = " ".join(str(error).split())
         raise ConfigError(f"cannot parse {path}: {shown}") from error
     top = _mapping(contents, path)
     values: dict[str, Any] = {}
     for key, value in top.items():
-        flag = BY_NAME.get(str(key))
-        if flag is not None and flag.name not in _NO_KEYS and value is not None:
+        flag = BY_NAME.get(key)
+        if flag is not None and flag.name not in _NO_KEYS and _says_something(flag.name, value):
             values[flag.name] = _convert(flag.name, value, f"{path}: {key}")
     for section, keys in _SECTIONS.items():
         inner = top
         for step in section:
             inner = _mapping(inner.get(step), f"{path}: {'.'.join(section)}")
         for key, name in keys.items():
-            if inner.get(key) is not None:
+            if _says_something(name, inner.get(key)):
                 where = f"{path}: {'.'.join((*section, key))}"
                 values[name] = _convert(name, inner[key], where)
     remark = Remark(
@@ -109,7 +129,12 @@ def _mapping(contents: Any, where: str) -> Mapping[str, Any]:
         return {}
     if not isinstance(contents, dict):
         raise ConfigError(f"cannot parse {where}: not a mapping")
-    return contents
+    return {str(key).lower(): value for key, value in contents.items()}
+
+
+def _says_something(name: str, value: Any) -> bool:
+    """Empty text is a value only where any text is."""
+    return value is not None and (value != "" or BY_NAME[name].parse is parse_text)
 
 
 def _convert(name: str, value: Any, where: str) -> Any:
@@ -117,15 +142,25 @@ def _convert(name: str, value: Any, where: str) -> Any:
     parse = BY_NAME[name].parse
     try:
         if parse is parse_duration:
-            if isinstance(value, int) and not isinstance(value, bool):
-                return value / 1e9
-            raise BadValue("must be whole nanoseconds")
+            return _number(value, "whole nanoseconds") / 1e9
+        if parse in _NUMBERS:
+            return parse(str(_number(value, "a whole number")))
+        if parse is parse_bool:
+            if isinstance(value, bool):
+                return value
+            raise BadValue("must be true or false")
         if parse is parse_list and isinstance(value, list):
             return tuple(str(item) for item in value)
-        if isinstance(value, bool):
-            return parse("true" if value else "false")
-        if isinstance(value, str | int | float):
-            return parse(str(value))
-        raise BadValue("unexpected form")
+        if isinstance(value, str):
+            return parse(value)
+        raise BadValue("must be a text")
     except BadValue as error:
         raise ConfigError(f"cannot parse {where}: {value!r}: {error}") from error
+
+
+def _number(value: Any, what: str) -> int:
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    if isinstance(value, int) and not isinstance(value, bool):
+        return value
+    raise BadValue(f"must be {what}")

@@ -191,7 +191,11 @@ CLUSTERING = _section(
     _text("auto-compaction-mode", "periodic", "What the retention counts: 'periodic', 'revision'."),
     _bool("enable-v2", False, "The v2 API; not offered."),
     _ignored(
-        "v2-deprecation", parse_text, "write-only", "There is no v2 store.", _old("v2-deprecation")
+        "v2-deprecation",
+        parse_choice("not-yet", "write-only", "write-only-drop-data", "gone"),
+        "write-only",
+        "There is no v2 store.",
+        _old("v2-deprecation"),
     ),
     _text("proxy", "off", "The v2 proxy; not offered."),
     _ignored("proxy-failure-wait", parse_uint, 5000, "There is no v2 proxy."),

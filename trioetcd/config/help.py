@@ -24,7 +24,7 @@ USAGE = """Usage:
 
 def full_help() -> str:
     """All flags, section by section, with their defaults."""
-    lines: list[str] = []
+    lines = [USAGE.rstrip()]
     section = ""
     for flag in FLAGS:
         if flag.section == "Ignored":

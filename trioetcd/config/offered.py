@@ -36,8 +36,6 @@ GATES_WITHOUT_EFFECT_YET = ("StopGRPCServiceOnDefrag", "InitialCorruptCheck", "C
 
 def check_offered(given: Given) -> None:
     """Raises ConfigError for what will never be done here."""
-    if given.get("enable-v2"):
-        raise ConfigError("--enable-v2 is not offered: this server has no v2 API")
     if given.get("proxy") != "off":
         raise ConfigError("--proxy is not offered: this server has no v2 proxy")
     if given.get("discovery-fallback") == "proxy":
@@ -52,7 +50,7 @@ def check_offered(given: Given) -> None:
 
 
 def without_effect(given: Given) -> list[Remark]:
-    """One remark about all that was asked for in vain."""
+    """Remarks about what was asked for in vain."""
     vain = [
         f"--{flag}"
         for flag in NO_EFFECT_YET
@@ -60,7 +58,10 @@ def without_effect(given: Given) -> list[Remark]:
     ]
     named = named_gates(given)
     vain += [f"--feature-gates={gate}" for gate in GATES_WITHOUT_EFFECT_YET if named.get(gate)]
-    return [Remark("flags without effect in this release", {"flags": vain})] if vain else []
+    remarks = [Remark("flags without effect in this release", {"flags": vain})] if vain else []
+    if given.get("enable-v2"):  # passed by many who only use the v3 API
+        remarks.append(Remark("--enable-v2 has no effect: this server has no v2 API"))
+    return remarks
 
 
 def check_first_start(config: ServerConfig) -> None:

@@ -14,6 +14,8 @@ from actors.cluster.initial import parse_initial_cluster
 from actors.cluster.urls import BadURL
 from actors.snapshot.actor import Retention
 from trioetcd.config import checks, gates
+from trioetcd.config.certificates import serves_tls
+from trioetcd.config.flags import BY_NAME
 from trioetcd.config.log import LogSettings, log_settings
 from trioetcd.config.sources import ConfigError, Given, Remark
 from trioetcd.node.settings import NodeSettings
@@ -24,7 +26,6 @@ from wire.tls import TLSSettings
 REQUEST_OVERHEAD_BYTES = 512 * 1024  # what gRPC accepts beyond the request limit
 DEFAULT_BATCH_SECONDS = 0.1
 DEFAULT_BATCH_ROWS = 10_000
-MIN_PEER_TIMEOUT = 5.0  # seconds; lower values of --raft-…-timeout are raised to it
 MEGABYTE = 1 << 20
 
 
@@ -147,8 +148,8 @@ def build(given: Given) -> ServerConfig:
         compaction=CompactionSettings(
             given.get("auto-compaction-mode") == "revision",
             checks.retention(given),
-            given.get("compaction-batch-limit"),
-            given.get("compaction-sleep-interval"),
+            given.get("compaction-batch-limit") or BY_NAME["compaction-batch-limit"].default,
+            given.get("compaction-sleep-interval") or BY_NAME["compaction-sleep-interval"].default,
         ),
         log=log_settings(given),
         gates=chosen,
@@ -192,7 +193,7 @@ def _node(given: Given, chosen: Mapping[str, bool]) -> NodeSettings:
 def _initial_cluster(given: Given) -> dict[str, tuple[str, ...]]:
     """If not given, the member itself; whether it fits is checked when there are no data yet."""
     text = given.get("initial-cluster")
-    if not text:
+    if not given.is_set("initial-cluster"):
         return {given.get("name"): given.get("initial-advertise-peer-urls")}
     try:
         return parse_initial_cluster(text)
@@ -206,9 +207,10 @@ def _listen(given: Given) -> ListenSettings:
         client_http_urls=given.get("listen-client-http-urls"),
         peer_urls=given.get("listen-peer-urls"),
         metrics_urls=given.get("listen-metrics-urls"),
-        client_tls=_tls(given, "", "client-"),
+        # Files that no URL needs are not looked at; to other members we are a client too.
+        client_tls=_tls(given, "", "client-") if serves_tls(given) else TLSSettings(),
         peer_tls=_tls(given, "peer-", "peer-"),
-        client_auto_tls=given.get("auto-tls"),
+        client_auto_tls=given.get("auto-tls") and serves_tls(given),
         peer_auto_tls=given.get("peer-auto-tls"),
         certificate_years=given.get("self-signed-cert-validity") or 1,
         reuse_port=given.get("socket-reuse-port"),
@@ -267,8 +269,8 @@ def _cluster(given: Given) -> ClusterSettings:
         strict_reconfig_check=given.get("strict-reconfig-check"),
         force_new_cluster=given.get("force-new-cluster"),
         hasten_first_election=given.get("initial-election-tick-advance"),
-        peer_read_timeout=max(given.get("raft-read-timeout"), MIN_PEER_TIMEOUT),
-        peer_write_timeout=max(given.get("raft-write-timeout"), MIN_PEER_TIMEOUT),
+        peer_read_timeout=max(given.get("raft-read-timeout"), checks.MIN_PEER_TIMEOUT),
+        peer_write_timeout=max(given.get("raft-write-timeout"), checks.MIN_PEER_TIMEOUT),
         skip_client_san_verification=given.get("peer-skip-client-san-verification"),
         corrupt_check_interval=given.get("corrupt-check-time"),
         compact_hash_check_interval=given.get("compact-hash-check-time"),

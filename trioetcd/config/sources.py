@@ -10,8 +10,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from trioetcd.config.flags import BY_NAME, Flag, variable
-from trioetcd.config.values import BadValue, parse_bool
+from trioetcd.config.flags import BY_NAME, variable
+from trioetcd.config.values import BadValue, parse_bool, parse_urls
 
 NOT_FLAGS = frozenset({"ETCD_UNSUPPORTED_ARCH", "ETCD_VERSION", "ETCD_CONFIG_FILE"})
 
@@ -62,8 +62,12 @@ def read_command_line(arguments: Sequence[str]) -> dict[str, Any]:
     values: dict[str, Any] = {}
     rest = list(arguments)
     while rest and rest[0] not in ("-", "--") and rest[0].startswith("-"):
-        flag, value = _next_flag(rest)
-        values[flag.name] = value
+        name, text = _next_flag(rest)
+        flag = BY_NAME[name]
+        if text == "" and flag.parse is parse_urls:  # counts as given, and changes nothing
+            values.setdefault(flag.name, flag.default)
+        else:
+            values[flag.name] = _parse(name, text)
     if rest[:1] == ["--"]:
         del rest[0]
     if rest:
@@ -71,8 +75,8 @@ def read_command_line(arguments: Sequence[str]) -> dict[str, Any]:
     return values
 
 
-def _next_flag(rest: list[str]) -> tuple[Flag, Any]:
-    """Take a flag, and its value, from the words."""
+def _next_flag(rest: list[str]) -> tuple[str, str]:
+    """Take a flag's name, as it was given, and the text of its value from the words."""
     word = rest.pop(0)
     name = word.removeprefix("-").removeprefix("-")
     if not name or name[0] in "-=":
@@ -89,10 +93,15 @@ def _next_flag(rest: list[str]) -> tuple[Flag, Any]:
         text = rest.pop(0)
     elif not has_value:
         text = "true"
+    return name, text
+
+
+def _parse(name: str, text: str) -> Any:
+    parse = BY_NAME[name].parse
     try:
-        return flag, flag.parse(text)
+        return parse(text)
     except BadValue as error:
-        kind = ("boolean value", "") if flag.parse is parse_bool else ("value", "flag ")
+        kind = ("boolean value", "") if parse is parse_bool else ("value", "flag ")
         message = f'invalid {kind[0]} "{text}" for {kind[1]}-{name}: {error}'
         raise UsageError(message) from error
 

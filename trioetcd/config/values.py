@@ -70,7 +70,12 @@ def parse_uint(text: str) -> int:
 
 
 def parse_uint32(text: str) -> int:
-    return _unsigned(text, 32)
+    """As `parse_uint`, but Go has no flags of this size and etcd's own ones say more."""
+    try:
+        return _unsigned(text, 32)
+    except BadValue as error:
+        why = "invalid syntax" if str(error) == "parse error" else error
+        raise BadValue(f'strconv.ParseUint: parsing "{text}": {why}') from error
 
 
 def _unsigned(text: str, bits: int) -> int:
@@ -115,17 +120,19 @@ def parse_list(text: str) -> tuple[str, ...]:
 
 def parse_urls(text: str) -> tuple[str, ...]:
     """Comma separated, without repetition, sorted; empty text is no URLs."""
-    if not text:
-        return ()
+    return _checked_urls(text) if text else ()
+
+
+def parse_origins(text: str) -> tuple[str, ...]:
+    """URLs, or `*` for every origin; unlike listeners, not none at all."""
+    return ("*",) if text == "*" else _checked_urls(text)
+
+
+def _checked_urls(text: str) -> tuple[str, ...]:
     try:
         return tuple(sorted(set(check_urls(text.split(",")))))
     except BadURL as error:
         raise BadValue(str(error)) from error
-
-
-def parse_origins(text: str) -> tuple[str, ...]:
-    """URLs, or `*` for every origin."""
-    return ("*",) if text == "*" else parse_urls(text)
 
 
 def parse_choice(*allowed: str) -> Parser:
