@@ -33,6 +33,10 @@ class Alarms:
 
     def __init__(self, sink: Sink, rows: Iterable[bytes] = ()) -> None:
         self._sink = sink
+        self.restore(rows)
+
+    def restore(self, rows: Iterable[bytes]) -> None:
+        """Forget everything and take over the keys of the alarm bucket."""
         self._active: dict[tuple[int, int], bytes] = {}
         for row in rows:
             member = etcdserverpb.AlarmMember.FromString(row)

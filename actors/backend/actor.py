@@ -1,12 +1,13 @@
 """The backend: commits what was applied, in the background.
 
-Inbox     16 calls (flush, defragment); one notice (there are changes).
+Inbox     16 calls (flush, defragment, install); one notice (there are changes).
 Waits on  nobody.
 Restarts  no: after a failed commit the disk cannot be trusted.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any, Protocol
@@ -18,6 +19,7 @@ from actors.backend.buckets import KEY
 from actors.backend.engine import Full
 from actors.kernel import Call, Inbox, Notice, Worker
 from wire.errors import Refused
+from wire.invariant import invariant
 from wire.status import Status
 
 INBOX_CALLS = 16
@@ -32,6 +34,17 @@ class Flush(Call[int]):
 @dataclass(frozen=True, slots=True)
 class Defragment(Call[None]):
     """Rewrite the database without its free pages."""
+
+
+@dataclass(frozen=True, slots=True)
+class Install(Call[None]):
+    """Put the state that was received for a log index in the place of this one.
+
+    `restore` is called in the same step, so that nobody reads a mixture.
+    """
+
+    index: int
+    restore: Callable[[], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +89,10 @@ class BackendActor:
             Refused: there was no room for the copy that this takes.
         """
         await self.inbox.call(Defragment())
+
+    async def install(self, index: int, restore: Callable[[], None]) -> None:
+        """See `Install`."""
+        await self.inbox.call(Install(index, restore))
 
 
 async def run_backend(
@@ -176,6 +193,11 @@ async def _answer(call: Call[Any], backend: Backend, worker: Worker) -> None:
             call.reply.refuse(Refused(Status.UNKNOWN, str(error)))
             return
         backend.engine.swap()
+        call.reply.answer(None)
+    elif isinstance(call, Install):
+        invariant(backend.engine.adopt(call.index), "a snapshot is not where it was kept")
+        backend.reload()
+        call.restore()
         call.reply.answer(None)
     elif isinstance(call, Flush):
         call.reply.answer(backend.durable_index)

@@ -39,6 +39,11 @@ class Backend:
 
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
+        self.reload()
+
+    def reload(self) -> None:
+        """The engine holds another state: forget this one."""
+        engine = self.engine
         self._pending = Layer()
         self._committing: Layer | None = None
         self.applied_index = _number(engine.get(META, CONSISTENT_INDEX))

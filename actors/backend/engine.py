@@ -82,6 +82,30 @@ class Engine(Protocol):
 
     def snapshot(self) -> Snapshot: ...
 
+    # Another member's database, in three steps; see `actors/snapshot/rows.py`.
+
+    def receive(self) -> Engine:
+        """A new, empty database beside this one; one that was not finished is removed.
+
+        What is committed to it need not be durable before `keep`; may block.
+        """
+        ...
+
+    def keep(self, received: Engine, index: int) -> None:
+        """Close a received database and make it durable, as the state at a log index; may block.
+
+        Raises:
+            OSError: it could not be.
+        """
+        ...
+
+    def adopt(self, index: int) -> bool:
+        """Put the database kept for an index in this one's place; False if there is none.
+
+        Outside a transaction.  Reads and new snapshots see it at once.
+        """
+        ...
+
     def close(self) -> None: ...
 
 
@@ -100,6 +124,7 @@ class MemoryEngine:
         self._buckets: dict[str, SortedDict] = {name: SortedDict() for name in ALL}
         self._staged: list[tuple[str, bytes, bytes | None]] = []
         self._bytes = 0
+        self._kept: tuple[int, MemoryEngine] | None = None
 
     def get(self, bucket: str, key: bytes) -> bytes | None:
         value: bytes | None = self._buckets[bucket].get(key)
@@ -157,6 +182,20 @@ class MemoryEngine:
 
     def snapshot(self) -> MemorySnapshot:
         return MemorySnapshot({name: list(rows.items()) for name, rows in self._buckets.items()})
+
+    def receive(self) -> Engine:
+        return MemoryEngine()
+
+    def keep(self, received: Engine, index: int) -> None:
+        assert isinstance(received, MemoryEngine)
+        self._kept = index, received
+
+    def adopt(self, index: int) -> bool:
+        if self._kept is None or self._kept[0] != index:
+            return False
+        _, kept = self._kept
+        self._buckets, self._bytes, self._kept = kept._buckets, kept._bytes, None
+        return True
 
     def close(self) -> None:
         pass

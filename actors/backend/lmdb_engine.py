@@ -24,13 +24,15 @@ from pathlib import Path
 import lmdb
 
 from actors.backend.buckets import ALL
-from actors.backend.engine import Full, Row
+from actors.backend.engine import Engine, Full, Row
 from actors.backend.lmdb_format import NotOurDatabase as NotOurDatabase
 from actors.backend.lmdb_format import check_database
 
 FILE_NAME = "db.lmdb"  # etcd's own is `db`, a bbolt file: the two must not be taken for each other
 LIB_VERSION = 0  # LMDB 0.9: py-lmdb 3 also has 1.0, and neither reads the other's files
 FIRST_MAP_BYTES = 16 << 30  # address space, not memory; doubled whenever it is too small
+INCOMING_NAME = "incoming.lmdb"  # another member's database while it is being received
+KEPT_SUFFIX = ".snap.lmdb"  # and once it is here, behind its log index; etcd's `.snap.db`
 MAX_READERS = 64  # snapshots being streamed at once, and our own reads
 
 
@@ -72,16 +74,16 @@ class _Opened:
 class LMDBEngine:
     """See `Engine`.  `begin`, `commit` and `abort` must run on one and the same thread."""
 
-    def __init__(self, directory: Path, *, fsync: bool = True) -> None:
-        """Open or create the database in `directory`.
+    def __init__(self, directory: Path, *, fsync: bool = True, name: str = FILE_NAME) -> None:
+        """Open or create the database called `name` in `directory`.
 
         Raises:
             NotOurDatabase: see there.
             OSError: it cannot be opened.
         """
-        self._path = directory / FILE_NAME
-        self._lock = directory / (FILE_NAME + "-lock")  # LMDB's table of readers
-        self._copy = directory / (FILE_NAME + ".defrag")
+        self._path = directory / name
+        self._lock = directory / (name + "-lock")  # LMDB's table of readers
+        self._copy = directory / (name + ".defrag")
         self._fsync = fsync
         self._copy.unlink(missing_ok=True)
         if self._path.exists() and self._path.stat().st_size:
@@ -201,7 +203,10 @@ class LMDBEngine:
             raise OSError(f"cannot copy {self._path}: {error}") from error
 
     def swap(self) -> None:
-        os.replace(self._copy, self._path)
+        self._replace(self._copy)
+
+    def _replace(self, other: Path) -> None:
+        os.replace(other, self._path)
         sync_directory(self._path.parent)
         self._lock.unlink(missing_ok=True)  # the file that is replaced keeps its own
         self._read.abort()
@@ -212,6 +217,35 @@ class LMDBEngine:
 
     def snapshot(self) -> LMDBSnapshot:
         return LMDBSnapshot(self._opened)
+
+    # -- Another member's database
+
+    def receive(self) -> LMDBEngine:
+        directory = self._path.parent
+        for leftover in [directory / INCOMING_NAME, *directory.glob("*" + KEPT_SUFFIX)]:
+            leftover.unlink(missing_ok=True)
+        return LMDBEngine(directory, fsync=False, name=INCOMING_NAME)
+
+    def keep(self, received: Engine, index: int) -> None:
+        assert isinstance(received, LMDBEngine)
+        received.close()
+        if self._fsync:
+            with open(received._path, "rb") as file:
+                os.fsync(file.fileno())
+        os.replace(received._path, self._kept(index))
+        received._lock.unlink(missing_ok=True)
+        sync_directory(self._path.parent)
+
+    def adopt(self, index: int) -> bool:
+        kept = self._kept(index)
+        if not kept.exists():
+            return False
+        check_file(kept)
+        self._replace(kept)
+        return True
+
+    def _kept(self, index: int) -> Path:
+        return self._path.parent / f"{index:016x}{KEPT_SUFFIX}"
 
     def close(self) -> None:
         """Snapshots are to be closed before."""

@@ -6,7 +6,7 @@ Source: etcd server/etcdserver/api/membership/cluster.go, store.go; server.go (a
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import Protocol
 
@@ -47,6 +47,7 @@ class Membership:
         self.members: dict[int, Member] = {}
         self.removed: set[int] = set()
         self.version = ""  # of the cluster, "3.6.0"; empty before the first decision
+        self.on_change: Callable[[], None] = _nothing  # called after a change of the members
 
     def restore(
         self, members: Iterable[bytes], removed: Iterable[bytes], version: bytes | None
@@ -55,6 +56,10 @@ class Membership:
         self.members = {one.id: one for one in map(Member.from_json, members)}
         self.removed = {int(key, 16) for key in removed}
         self.version = (version or b"").decode()
+        self.on_change()
+
+    def is_removed(self, member_id: int) -> bool:
+        return member_id in self.removed
 
     @property
     def all(self) -> list[Member]:
@@ -110,6 +115,7 @@ class Membership:
             self.removed.add(change.node_id)
             self._sink.delete(MEMBERS, _key(change.node_id))
             self._sink.put(REMOVED, _key(change.node_id), b"removed")
+            self.on_change()
             return
         named = Member.from_json(change.context)
         known = self.members.get(change.node_id)
@@ -120,6 +126,7 @@ class Membership:
         else:
             learner = change.type is ConfChangeType.ADD_LEARNER
             self._store(replace(named, is_learner=learner))
+        self.on_change()
 
     def update_attributes(self, member_id: int, name: str, client_urls: Iterable[str]) -> None:
         """A member has started and says how it is called and reached."""
@@ -134,6 +141,10 @@ class Membership:
     def _store(self, member: Member) -> None:
         self.members[member.id] = member
         self._sink.put(MEMBERS, _key(member.id), member.to_json())
+
+
+def _nothing() -> None:
+    """Nobody follows the membership yet."""
 
 
 def _key(member_id: int) -> bytes:

@@ -2,7 +2,8 @@
 
 Inbox     256 calls (reads waiting for an index, compactions waited for); two notices (committed
           entries, which merge into one longer list; a long reader has finished).
-Waits on  backend, to flush, when more than BACKLOG_BYTES are applied and not yet on disk.
+Waits on  backend, to flush, when more than BACKLOG_BYTES are applied and not yet on disk, and
+          to put a leader's snapshot in.
 Restarts  no: half an entry may have been applied; the next start replays the log.
 
 One step applies a slice of entries and changes everything they change: keys, leases, alarms,
@@ -14,7 +15,7 @@ from __future__ import annotations
 
 import heapq
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
@@ -33,9 +34,11 @@ from actors.raft.configuration import Configuration
 from actors.raft.types import (
     AnyConfChange,
     ConfChange,
+    ConfChangeMalformed,
     ConfChangeType,
     ConfState,
     Entry,
+    Snapshot,
     conf_change_of,
 )
 from wire.errors import EtcdError, LeaderChanged
@@ -118,6 +121,16 @@ class Idle(Call[None]):
 
 
 @dataclass(frozen=True, slots=True)
+class Install(Notice):
+    """A leader's snapshot, which was received, is to replace the state."""
+
+    snapshot: Snapshot
+
+    def merge(self, older: Install) -> Install:
+        return self  # the later one holds more
+
+
+@dataclass(frozen=True, slots=True)
 class ReaderDone(Notice):
     """A long reader has finished: compaction may be able to go on."""
 
@@ -142,6 +155,10 @@ class Followers(Protocol):
 
     def leases_changed(self, changes: LeaseChanges) -> None: ...
 
+    def replaced(self) -> None:
+        """The state was replaced by another, later one."""
+        ...
+
 
 class Members(Protocol):
     """The membership's side of configuration changes."""
@@ -154,9 +171,11 @@ class Members(Protocol):
 class Machine:
     """The handle."""
 
-    def __init__(self, applier: Applier) -> None:
+    def __init__(self, applier: Applier, restore: Callable[[], None]) -> None:
+        """`restore` builds the replicated state anew from the backend, in one step."""
         self.inbox = Inbox("mvcc", calls=INBOX_CALLS)
         self.applier = applier
+        self.restore = restore
         self.pins = Pins()
         self.pins.released = lambda: self.inbox.notify(ReaderDone())
 
@@ -165,6 +184,10 @@ class Machine:
 
     def committed(self, entries: list[Entry], spans: list[Span]) -> None:
         self.inbox.notify(Committed(entries, spans))
+
+    def install(self, snapshot: Snapshot) -> None:
+        """Its database has been received, and its record is in the log."""
+        self.inbox.notify(Install(snapshot))
 
     async def wait_applied(self, index: int) -> None:
         """Until this member's state includes the entry at `index`."""
@@ -213,6 +236,7 @@ class _Desk:
         backend: BackendActor,
         followers: Followers,
     ) -> None:
+        self._machine = machine
         self._applier = machine.applier
         self._store = machine.applier.store
         self._rows = self._store.backend
@@ -241,6 +265,8 @@ class _Desk:
                         self.apply(entries[start : start + SLICE_ENTRIES])
                         if self._rows.pending_bytes > BACKLOG_BYTES:
                             await self._backend.flush()
+                case Install(snapshot=snapshot):
+                    await self._install(snapshot)
                 case Expect(groups=groups):
                     for group in groups:
                         self._forwarded.expect(group)
@@ -256,6 +282,33 @@ class _Desk:
                         self._cleaned.append(message)
                 case Idle():
                     self._idle.append(message)
+
+    async def _install(self, snapshot: Snapshot) -> None:
+        """Take over a leader's state; who waits for entries it includes is not answered."""
+        index = snapshot.metadata.index
+        if index <= self._rows.applied_index:
+            return
+        leases = self._applier.leases
+        before = {lease_id for lease_id, _, _ in leases.leases()}
+        self.compaction = None
+        await self._backend.install(index, self._machine.restore)
+        self.conf_state = snapshot.metadata.conf_state
+        self._configuration = Configuration.of(self.conf_state)
+        self._spans.clear()
+        self._results = []
+        self._followers.leases_changed(
+            LeaseChanges(
+                before,
+                {lease_id: ttl for lease_id, ttl, _ in leases.leases()},
+                {lease_id: left for lease_id, _, left in leases.leases() if left},
+            )
+        )
+        self._followers.replaced()
+        self._followers.applied(
+            Progress(index, self._rows.applied_term, self._store.revision, (), self.conf_state)
+        )
+        while self._waiting and self._waiting[0][0] <= index:
+            heapq.heappop(self._waiting)[2].answer(None)
 
     def apply(self, entries: list[Entry]) -> None:
         """One step: apply, then tell everybody.  Lessor and hub hear before the callers do."""
@@ -370,12 +423,7 @@ class ForwardedProposals:
 
     def answer(self, entries: list[Entry], results: Results) -> None:
         for entry, result in zip(entries, results, strict=True):
-            if entry.type or not entry.data:
-                continue
-            try:
-                one = request_id(entry.data)
-            except Malformed:
-                continue
+            one = _id_of(entry)
             first = self._group_of.get(one)
             if first is not None:
                 self._take(first, one, result)
@@ -392,3 +440,14 @@ class ForwardedProposals:
         group, _ = self._groups.pop(first)
         for one in group.request_ids:
             self._group_of.pop(one, None)
+
+
+def _id_of(entry: Entry) -> int:
+    """What its proposer will know it by; 0 for entries that nobody waits for."""
+    try:
+        if entry.type:
+            change = conf_change_of(entry)
+            return change.id if isinstance(change, ConfChange) else 0
+        return request_id(entry.data) if entry.data else 0
+    except (Malformed, ConfChangeMalformed):
+        return 0

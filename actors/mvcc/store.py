@@ -237,7 +237,10 @@ class Store:
     # -- Starting
 
     def restore(self) -> None:
-        """Rebuild the index, the revisions and the leases' keys from the backend."""
+        """Forget everything; rebuild index, revisions and the leases' keys from the backend."""
+        self.index = KeyIndex()
+        self.compact_revision = self.finished_compaction = NEVER_COMPACTED
+        self.changes = 0
         scheduled = self.backend.get(META, SCHEDULED_COMPACTION)
         finished = self.backend.get(META, FINISHED_COMPACTION)
         if finished is not None:

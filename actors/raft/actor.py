@@ -20,12 +20,13 @@ from typing import Protocol
 
 import trio
 
+from actors.apply.operation import request_id
 from actors.kernel import Call, Inbox, Notice, Reply
 from actors.mvcc.actor import Changes, Forwarded, Results, Span
 from actors.raft.errors import ConfChangeRefused, NoLeader, RaftRefusal, TransferRefused
 from actors.raft.raft import Raft
 from actors.raft.ready import Ready, Write
-from actors.raft.types import AnyConfChange, Entry, Message, NodeID, Role
+from actors.raft.types import ConfChange, Entry, Message, NodeID, Role, Snapshot
 from wire.errors import (
     BadLeaderTransferee,
     EtcdError,
@@ -38,6 +39,8 @@ from wire.errors import NoLeader as NoLeaderKnown
 
 INBOX_CALLS = 1024
 INBOX_PACKETS = 4096
+PARKED_PROPOSALS = 1024  # batches that wait for a leader to be elected
+PARKED_SECONDS = 5.0  # after which whoever proposed has given up, or soon will
 
 Duty = Callable[[int], Awaitable[None]]
 """Something only a leader does, for as long as it leads; gets the term."""
@@ -51,12 +54,11 @@ class Propose(Call[Results]):
     """Entries to append together; the answer is their results, once applied here."""
 
     entries: Sequence[bytes]
-    request_ids: Sequence[int] = ()  # to find them again if another member leads
 
 
 @dataclass(frozen=True, slots=True)
 class ProposeConfChange(Call[Results]):
-    change: AnyConfChange
+    change: ConfChange  # with an id, by which it is found again if another member leads
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +105,33 @@ class CompactTo(Notice):
     index: int
 
 
+@dataclass(frozen=True, slots=True)
+class Unreachable(Notice):
+    """Messages to these members were lost."""
+
+    peers: frozenset[NodeID]
+
+    def merge(self, older: Unreachable) -> Unreachable:
+        return Unreachable(self.peers | older.peers)
+
+
+@dataclass(frozen=True, slots=True)
+class SnapshotSent(Notice):
+    """How the sending of snapshots has ended: who was to get one, and whether it arrived."""
+
+    outcomes: tuple[tuple[NodeID, bool], ...]
+
+    def merge(self, older: SnapshotSent) -> SnapshotSent:
+        return SnapshotSent(older.outcomes + self.outcomes)
+
+
+@dataclass(frozen=True, slots=True)
+class Hasten(Notice):
+    """Do not wait a whole election timeout for a leader that is probably not there."""
+
+    within: float
+
+
 # What the driver hands things to
 
 
@@ -115,16 +144,11 @@ class StateMachine(Protocol):
 
     def forwarded(self, group: Forwarded) -> None: ...
 
+    def install(self, snapshot: Snapshot) -> None: ...
+
 
 class Peers(Protocol):
     def send(self, messages: list[Message]) -> None: ...
-
-
-class NoPeers:
-    """The links of a member that is alone."""
-
-    def send(self, messages: list[Message]) -> None:
-        pass
 
 
 @dataclass
@@ -168,7 +192,7 @@ class RaftActor:
         await self.inbox.send(call)
         return call.reply
 
-    async def propose_conf_change(self, change: AnyConfChange) -> Results:
+    async def propose_conf_change(self, change: ConfChange) -> Results:
         return await self.inbox.call(ProposeConfChange(change))
 
     async def read_index(self) -> int:
@@ -196,6 +220,17 @@ class RaftActor:
 
     def compact(self, index: int) -> None:
         self.inbox.notify(CompactTo(index))
+
+    def unreachable(self, peer: NodeID) -> None:
+        self.inbox.notify(Unreachable(frozenset((peer,))))
+
+    def snapshot_sent(self, peer: NodeID, *, arrived: bool) -> None:
+        """Without it, nothing more goes to a member that was to get a snapshot."""
+        self.inbox.notify(SnapshotSent(((peer, arrived),)))
+
+    def hasten_election(self, within: float) -> None:
+        """`within` in seconds; for a member that starts while others wait for it."""
+        self.inbox.notify(Hasten(within))
 
 
 async def run_raft(
@@ -284,6 +319,8 @@ class _Desk:
         self._reads: dict[int, list[Reply[int]]] = {}
         self._transfers: list[Transfer] = []
         self._leaderless: list[LeaderKnown] = []
+        self._snapshots: deque[Write] = deque()  # of leaders, on their way to the disk
+        self._parked: deque[tuple[float, Propose]] = deque()  # until there is a leader
 
     def begin(self) -> None:
         """A member that is its own majority need not wait for anyone."""
@@ -314,6 +351,7 @@ class _Desk:
                     self._propose(message, now)
                 case Persisted(receipt=receipt):
                     core.persisted(receipt, now)
+                    self._install_persisted(receipt)
                 case AppliedTo(index=index, changes=changes):
                     for at, change in changes:
                         core.apply_conf_change(change, at, now)
@@ -336,6 +374,14 @@ class _Desk:
                         self._leaderless.append(message)
                 case CompactTo(index=index):
                     core.compact(index)
+                case Unreachable(peers=lost):
+                    for peer in lost:
+                        core.report_unreachable(peer)
+                case SnapshotSent(outcomes=outcomes):
+                    for peer, arrived in outcomes:
+                        core.report_snapshot(peer, arrived=arrived)
+                case Hasten(within=within):
+                    core.hasten_election(now, within)
         if readers:
             self._read(readers, now)
 
@@ -343,6 +389,12 @@ class _Desk:
         entries, reply = message.entries, message.reply
         try:
             first = self.core.propose(entries, now)
+        except NoLeader as refusal:
+            if len(self._parked) < PARKED_PROPOSALS:
+                self._parked.append((now, message))
+            else:
+                reply.refuse(_refusal(refusal))
+            return
         except RaftRefusal as refusal:
             self._status.proposals_failed += len(entries)
             reply.refuse(_refusal(refusal))
@@ -350,7 +402,13 @@ class _Desk:
         if first:
             self._spans.append(Span(first, len(entries), self.core.term, reply))
         else:
-            self._machine.forwarded(Forwarded(message.request_ids, reply))
+            self._machine.forwarded(Forwarded([request_id(data) for data in entries], reply))
+
+    def _propose_parked(self, now: float) -> None:
+        parked, self._parked = self._parked, deque()
+        for since, message in parked:
+            if now - since < PARKED_SECONDS:
+                self._propose(message, now)
 
     def _propose_conf_change(self, message: ProposeConfChange, now: float) -> None:
         try:
@@ -361,7 +419,7 @@ class _Desk:
         if index:
             self._spans.append(Span(index, 1, self.core.term, message.reply))
         else:
-            message.reply.refuse(NotLeader())
+            self._machine.forwarded(Forwarded([message.change.id], message.reply))
 
     def _read(self, readers: list[Reply[int]], now: float) -> None:
         """All who ask now share one round."""
@@ -392,7 +450,11 @@ class _Desk:
         while (ready := self.core.ready()) is not None:
             if ready.soft is not None:
                 self._publish_role(ready)
+                if self._parked and ready.soft.leader:
+                    self._propose_parked(now)
             if ready.write is not None:
+                if ready.write.snapshot is not None:
+                    self._snapshots.append(ready.write)
                 self._log.write(ready.write)
             if ready.messages:
                 self._peers.send(ready.messages)
@@ -407,6 +469,14 @@ class _Desk:
         status.awaits_applied = log.applying < min(log.committed, log.stable)
         if not status.reads_open and status.role is Role.LEADER:
             self._judge_reads()
+
+    def _install_persisted(self, receipt: int) -> None:
+        """The state follows the log: a crash in between is made good at the next start."""
+        while self._snapshots and (self._snapshots[0].receipt or 0) <= receipt:
+            snapshot = self._snapshots.popleft().snapshot
+            assert snapshot is not None
+            self._spans.clear()  # nothing this member appended before is answered any more
+            self._machine.install(snapshot)
 
     def _commit(self, entries: list[Entry]) -> None:
         last = entries[-1].index

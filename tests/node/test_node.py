@@ -35,7 +35,7 @@ async def test_the_tree_is_all_running():
     async with open_node(NodeSettings()) as node:
         shown = node.tree.as_dict()
         groups = {child["name"]: child["children"] for child in shown["children"]}
-        assert list(groups) == ["durable", "derived", "edge"]
+        assert list(groups) == ["durable", "derived", "peers", "edge"]
         states = {actor["name"]: actor["state"] for group in groups.values() for actor in group}
         assert set(states.values()) == {"running"}
         assert {"wal", "backend", "mvcc", "raft", "lessor", "watch-hub"} <= set(states)

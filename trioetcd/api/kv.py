@@ -30,6 +30,7 @@ from actors.mvcc.checks import (
 from actors.mvcc.ranges import SLICE_KEYS, RangeCursor
 from actors.mvcc.store import Store
 from actors.raft.actor import RaftStatus
+from trioetcd.api.gate import Gate
 from trioetcd.api.header import HeaderWriter
 from trioetcd.api.parse import parse, parse_flat, parse_streamed
 from trioetcd.api.proposals import Proposals
@@ -58,6 +59,7 @@ class KVService:
         headers: HeaderWriter,
         status: RaftStatus,
         quota: Quota,
+        gate: Gate,
         *,
         max_txn_ops: int = DEFAULT_MAX_TXN_OPS,
     ) -> None:
@@ -67,6 +69,7 @@ class KVService:
         self._header = headers.write
         self._status = status
         self._quota = quota
+        self._gate = gate
         self._max_txn_ops = max_txn_ops
         self._open: dict[int, tuple[float, list[UnaryCall]]] = {}  # proposed, by batch number
         self._batches = 0
@@ -88,8 +91,11 @@ class KVService:
         """`BatchHandler.submit`."""
         batch = _Batch()
         take = self._take
+        is_open = self._gate.is_open
         for call in calls:
             try:
+                if not is_open:
+                    self._gate.check(call)
                 take[call.method.path](call, batch)
             except EtcdError as refusal:
                 call.refuse(refusal)

@@ -102,8 +102,11 @@ class MaintenanceService:
         return b""
 
     async def hash_kv(self, call: UnaryCall) -> bytes:
+        return await self.hash_kv_of(call.payload)
+
+    async def hash_kv_of(self, payload: bytes) -> bytes:
         """The hash of the keys at a revision; other calls go on meanwhile."""
-        request = parse(etcdserverpb.HashKVRequest, call.payload)
+        request = parse(etcdserverpb.HashKVRequest, payload)
         with self._machine.pins.at(0):  # no compaction starts while rows are hashed
             await self._machine.wait_compaction()
             run = KVHash(self._store, request.revision)

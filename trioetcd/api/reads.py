@@ -22,7 +22,7 @@ from actors.kernel import ActorStopped, Call, Inbox, Reply
 from actors.mvcc.actor import Machine
 from actors.mvcc.ranges import RangeCursor
 from actors.raft.actor import RaftActor
-from wire.errors import EtcdError, RequestTimeout, Stopped, TooManyRequests
+from wire.errors import EtcdError, NoLeader, RequestTimeout, Stopped, TooManyRequests
 from wire.grpc.service import UnaryCall
 
 INBOX_CALLS = 1024
@@ -110,10 +110,14 @@ async def _settle(reads: Reads, waiting: list[Reply[None]]) -> None:
 
 
 async def _read_index(reads: Reads) -> int:
-    """The question may get lost on its way to the leader, so it is asked again after a while."""
+    """The question may get lost on its way to the leader, so it is asked again after a while;
+    while there is no leader, as soon as there is."""
     while True:
         with trio.move_on_after(ATTEMPT_SECONDS):
-            return await reads.raft.read_index()
+            try:
+                return await reads.raft.read_index()
+            except NoLeader:
+                await reads.raft.leader_known()
 
 
 async def run_long_reads(

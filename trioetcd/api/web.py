@@ -6,7 +6,7 @@ Source: etcd server/etcdserver/api/etcdhttp (version.go, health.go).
 from __future__ import annotations
 
 import json
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from urllib.parse import parse_qs
 
 from actors.apply.alarms import Alarms
@@ -23,8 +23,22 @@ _JSON = [(b"content-type", b"application/json")]
 _TEXT = [(b"content-type", b"text/plain; charset=utf-8")]
 
 
-class Web:
+class Pages:
     """Routes a request to the page that answers it."""
+
+    pages: Mapping[str, Callable[[HTTPRequest], Awaitable[HTTPResponse]]]
+
+    async def handle(self, request: HTTPRequest) -> HTTPResponse:
+        page = self.pages.get(request.path)
+        if page is None:
+            return await not_found(request)
+        if request.method not in ("GET", "HEAD"):
+            return HTTPResponse(405, b"Method Not Allowed\n", [(b"allow", b"GET"), *_TEXT])
+        return await page(request)
+
+
+class Web(Pages):
+    """The client port's."""
 
     def __init__(
         self,
@@ -39,27 +53,14 @@ class Web:
         self._alarms = alarms
         self._status = status
         self._reads = reads
-        self._pages: dict[str, Callable[[HTTPRequest], Awaitable[HTTPResponse]]] = {
+        self.pages = {
             "/version": self.version,
             "/health": self.health,
             "/debug/actors": self.actors,
         }
 
-    async def handle(self, request: HTTPRequest) -> HTTPResponse:
-        page = self._pages.get(request.path)
-        if page is None:
-            return await not_found(request)
-        if request.method not in ("GET", "HEAD"):
-            return HTTPResponse(405, b"Method Not Allowed\n", [(b"allow", b"GET"), *_TEXT])
-        return await page(request)
-
     async def version(self, request: HTTPRequest) -> HTTPResponse:
-        shown = {
-            "etcdserver": ETCD_VERSION,
-            "etcdcluster": self._membership.version or "not_decided",
-            "storage": STORAGE_VERSION,
-        }
-        return HTTPResponse(200, json.dumps(shown, separators=(",", ":")).encode(), list(_JSON))
+        return version_page(self._membership)
 
     async def health(self, request: HTTPRequest) -> HTTPResponse:
         """Whether this member can do its work; the reason if it cannot."""
@@ -94,3 +95,28 @@ class Web:
             return HTTPResponse(200, self._tree.as_text().encode() + b"\n", list(_TEXT))
         body = json.dumps(self._tree.as_dict(), indent=2).encode()
         return HTTPResponse(200, body + b"\n", list(_JSON))
+
+
+class PeerWeb(Pages):
+    """The peer port's, beside the calls of members; for people, and tools that know etcd's."""
+
+    def __init__(self, membership: Membership) -> None:
+        self._membership = membership
+        self.pages = {"/version": self.version, "/members": self.members}
+
+    async def version(self, request: HTTPRequest) -> HTTPResponse:
+        return version_page(self._membership)
+
+    async def members(self, request: HTTPRequest) -> HTTPResponse:
+        body = b"[%b]\n" % b",".join(member.to_json() for member in self._membership.all)
+        cluster = (b"x-etcd-cluster-id", b"%x" % self._membership.cluster_id)
+        return HTTPResponse(200, body, [*_JSON, cluster])
+
+
+def version_page(membership: Membership) -> HTTPResponse:
+    shown = {
+        "etcdserver": ETCD_VERSION,
+        "etcdcluster": membership.version or "not_decided",
+        "storage": STORAGE_VERSION,
+    }
+    return HTTPResponse(200, json.dumps(shown, separators=(",", ":")).encode(), list(_JSON))

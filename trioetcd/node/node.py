@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 import random
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
@@ -13,19 +13,22 @@ import trio
 
 from actors.backend.engine import Engine, MemoryEngine
 from actors.backend.lmdb_engine import LMDBEngine
-from actors.kernel import DedicatedThread, InlineWorker, Worker, describe
+from actors.kernel import ActorStopped, DedicatedThread, InlineWorker, Worker, describe
 from actors.kernel import Node as TreeNode
 from actors.wal.disk import Disk, RealDisk
 from trioetcd.api.web import Web
+from trioetcd.node.listening import PeerTLS, listen_to_members
 from trioetcd.node.parts import Parts, Seams
-from trioetcd.node.recovery import StartError, Storage, open_storage
+from trioetcd.node.recovery import StartError, Storage, has_log, open_storage
 from trioetcd.node.settings import NodeSettings
 from trioetcd.node.tree import build_tree
+from trioetcd.peer.joining import CannotJoin, Joining, find_cluster
+from trioetcd.peer.links import FAREWELL_TIMEOUTS
 from trioetcd.testing.disk import SimulatedDisk
 from wire.errors import EtcdError
 from wire.log import Log, NullLog
+from wire.network import Network, RealNetwork
 from wire.pb import membershippb
-from wire.version import CLUSTER_VERSION
 
 PUBLISH_RETRY = 1.0  # seconds between tries to make the member's name known
 
@@ -41,14 +44,49 @@ class Node:
         self.tree = TreeNode("member")
         self.web = Web(self.tree, parts.membership, parts.alarms, parts.raft.status, parts.reads)
         self.log = log
+        self.stopped = trio.Event()  # it was removed from its cluster, and has ended
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        """Until cancelled, or until a part fails that the member cannot go on without."""
+        """Until cancelled, or until a part fails that the member cannot go on without, or until
+        the member is removed from its cluster."""
 
         def note(name: str, error: BaseException) -> None:
             self.log.error("actor failed", actor=name, error=describe(error))
 
-        await build_tree(self.parts, self.tree, note).run(task_status=task_status)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._leave_when_removed, nursery.cancel_scope)
+            await build_tree(self.parts, self.tree, note).run(task_status=task_status)
+        self.stopped.set()
+
+    async def _leave_when_removed(self, scope: trio.CancelScope) -> None:
+        """The others may need its answers for some time yet: not all of them know that it is
+        no member any more."""
+        parts = self.parts
+        await parts.removed.wait()
+        self.log.warning("the member has been permanently removed from the cluster")
+        await trio.sleep(FAREWELL_TIMEOUTS * parts.settings.election_timeout)
+        self.log.warning("the data-dir used by this member must be removed")
+        scope.cancel()
+
+    async def hand_over(self) -> None:
+        """A leader that stops lets another one lead, so that nobody has to wait for an election."""
+        raft, links = self.parts.raft, self.parts.links
+        since = {
+            member.id: links.active_since(member.id) for member in self.parts.membership.voters
+        }
+        reached = {member: at for member, at in since.items() if at is not None}
+        if not raft.status.is_leader or not reached:
+            return
+        successor = min(reached, key=lambda member: (reached[member], member))
+        self.log.info("leadership transfer starting", transferee_member_id=f"{successor:x}")
+        try:
+            with trio.move_on_after(self.parts.settings.election_timeout) as waiting:
+                await raft.transfer_leadership(successor)
+        except (EtcdError, ActorStopped) as error:
+            self.log.warning("leadership transfer failed", error=str(error))
+        else:
+            words = "timed out" if waiting.cancelled_caught else "finished"
+            self.log.info(f"leadership transfer {words}")
 
     async def publish(self) -> None:
         """Make this member's name and client URLs known to the cluster; then it has joined."""
@@ -61,10 +99,12 @@ class Node:
         )
         payload = request.SerializeToString()
         while True:
-            await self.parts.raft.leader_known()
+            if self.parts.raft.status.leader == 0:
+                await self.parts.raft.leader_known()
             try:
-                await self.parts.proposals.propose("cluster_member_attr_set", payload)
-                break
+                with trio.move_on_after(settings.request_timeout):
+                    await self.parts.proposals.propose("cluster_member_attr_set", payload)
+                    break
             except EtcdError as refusal:
                 self.log.warning("failed to publish local member", error=str(refusal))
                 await trio.sleep(PUBLISH_RETRY)
@@ -76,11 +116,8 @@ class Node:
         )
 
 
-async def decide_version(parts: Parts) -> None:
-    """The leader of a new cluster says which release its members agree on."""
-    request = membershippb.ClusterVersionSetRequest(ver=CLUSTER_VERSION)
-    if not parts.membership.version and parts.raft.status.is_leader:
-        await parts.proposals.propose("cluster_version_set", request.SerializeToString())
+ServePeers = Callable[[Node, trio.Nursery], Awaitable[None]]
+"""Begins to accept other members' connections, in tasks of the nursery."""
 
 
 @asynccontextmanager
@@ -90,38 +127,62 @@ async def open_node(
     log: Log | None = None,
     rng: random.Random | None = None,
     disk: Disk | None = None,
+    network: Network | None = None,
+    peer_tls: PeerTLS | None = None,
+    serve_peers: ServePeers | None = None,
 ) -> AsyncIterator[Node]:
-    """Start a member, and stop it on the way out.
+    """Start a member, wait until it has joined its cluster, and stop it on the way out.
 
-    Without a data directory everything is in memory and gone afterwards.
+    Without a data directory everything is in memory and gone afterwards.  A member of several
+    listens on its peer URLs, over `network`, unless `serve_peers` does.
 
     Raises:
-        StartError: the storage cannot be used.
+        StartError: the storage cannot be used, or the cluster not be joined.
         ExceptionGroup: a part failed that the member cannot go on without.
     """
     log = log or NullLog()
     async with AsyncExitStack() as stack:
         chance = rng or random.Random()
+        network = network or RealNetwork(reuse_port=False, reuse_address=True)
+        tls = peer_tls or PeerTLS()
         if disk is None:
             disk = (
                 RealDisk(fsync=settings.fsync)
                 if settings.data_dir is not None
                 else SimulatedDisk(chance)
             )
+        joining = None
+        if settings.joins and not has_log(settings, disk):
+            joining = await _find_cluster(settings, network, tls, chance)
         wal_worker, backend_worker = await _workers(settings, stack)
-        storage = open_storage(settings, disk, _engine_opener(settings))
+        storage = open_storage(settings, disk, _engine_opener(settings), joining)
         stack.callback(_close, storage)
-        seams = Seams(disk, wal_worker, backend_worker, chance, time.time)
+        seams = Seams(network, tls.client, disk, wal_worker, backend_worker, chance, time.time)
         log = log.bind(local_member_id=f"{storage.member_id:x}")
         node = Node(Parts(settings, storage, seams, log), log)
         gc.collect()
         gc.freeze()  # what recovery built stays; the collector need not look at it again
         async with trio.open_nursery() as nursery:
+            if serve_peers is not None:
+                await serve_peers(node, nursery)
+            elif settings.joins or len(settings.bootstrap_cluster) > 1:
+                await listen_to_members(node.parts, network, tls.server, nursery)
             await nursery.start(node.run)
             await node.publish()
-            await decide_version(node.parts)
             yield node
+            await node.hand_over()
             nursery.cancel_scope.cancel()
+
+
+async def _find_cluster(
+    settings: NodeSettings, network: Network, tls: PeerTLS, rng: random.Random
+) -> Joining:
+    try:
+        return await find_cluster(
+            network, tls.client, rng, settings.name, settings.bootstrap_cluster
+        )
+    except CannotJoin as error:
+        raise StartError(str(error)) from error
 
 
 async def _workers(settings: NodeSettings, stack: AsyncExitStack) -> tuple[Worker, Worker]:

@@ -22,7 +22,6 @@ from actors.lease.actor import Lessor
 from actors.lease.ids import IDs
 from actors.lease.table import LeaseChanges, LeaseTable, min_ttl
 from actors.mvcc.actor import Machine, Progress
-from actors.mvcc.feed import Feed
 from actors.mvcc.store import Store
 from actors.raft.actor import Duty, RaftActor
 from actors.raft.config import Config
@@ -33,29 +32,41 @@ from actors.wal.disk import Disk
 from actors.wal.metrics import Durations
 from actors.watch.actor import WatchHub
 from trioetcd.api.cluster import ClusterService
+from trioetcd.api.gate import Gate, GatedRegistry
 from trioetcd.api.header import HeaderWriter
 from trioetcd.api.health import HealthService
 from trioetcd.api.kv import KVService
 from trioetcd.api.lease import LeaseService
+from trioetcd.api.lessors import Lessors
 from trioetcd.api.maintenance import MaintenanceService
 from trioetcd.api.proposals import Proposals
 from trioetcd.api.quota import Quota
 from trioetcd.api.reads import Reads
 from trioetcd.api.watch import WatchService
+from trioetcd.api.web import PeerWeb
 from trioetcd.node.monitor import Monitor
+from trioetcd.node.questions import Questions
 from trioetcd.node.recovery import Storage
 from trioetcd.node.settings import NodeSettings
+from trioetcd.node.snapshots import BackendSink, BackendSource
+from trioetcd.node.version import VersionDuty
+from trioetcd.peer.link import Surroundings
+from trioetcd.peer.links import Links
+from trioetcd.peer.server import PeerService
 from wire.grpc.service import Registry
 from wire.log import Log
+from wire.network import Network
+from wire.tls import ClientTLS
 
 CHECKPOINT_SECONDS = 300.0  # between checkpoints of leases; etcd's
 
 
 @dataclass(frozen=True)
 class Seams:
-    """The five doors to the outside, all passed in: disk, threads, chance and the wall clock
-    here; Trio's clock is time, and the network is given to listeners and links."""
+    """The five doors to the outside, all passed in; Trio's clock is time."""
 
+    network: Network
+    peer_tls: ClientTLS | None  # for links to other members
     disk: Disk
     wal_worker: Worker  # one thread
     backend_worker: Worker  # one thread, another
@@ -75,6 +86,20 @@ class CommitTimes(Durations):
         self._quota.refresh()
 
 
+class Positions:
+    """How far members are in the log, as raft sees it while it leads."""
+
+    def __init__(self, core: Raft) -> None:
+        self._core = core
+
+    def match_of(self, member: int) -> int | None:
+        status = self._core.status()
+        peer = status.peers.get(member)
+        if peer is not None:
+            return peer.match
+        return status.last_index if member == status.node_id else None
+
+
 class Fanout:
     """Tells everybody who follows the state machine how far it is."""
 
@@ -84,13 +109,14 @@ class Fanout:
         snapshotter: Snapshotter,
         lessor: Lessor,
         hub: WatchHub,
-        feed: Feed,
+        store: Store,
     ) -> None:
         self._raft = raft
         self._snapshotter = snapshotter
         self._lessor = lessor
         self._hub = hub
-        self._feed = feed
+        self._store = store
+        self._feed = store.feed
         self._revision = 0
 
     def applied(self, reached: Progress) -> None:
@@ -103,6 +129,9 @@ class Fanout:
 
     def leases_changed(self, changes: LeaseChanges) -> None:
         self._lessor.changed(changes)
+
+    def replaced(self) -> None:
+        self._hub.store_replaced(self._store)
 
 
 class Parts:
@@ -141,7 +170,9 @@ class Parts:
             conf_state=storage.conf_state,
         )
         self._build_actors(storage)
-        self._build_services(settings)
+        self._build_links(seams, log)
+        self._build_services(settings, seams)
+        self._serve_members(log)
 
     def _build_state(self, settings: NodeSettings) -> None:
         """The replicated state, restored from the backend."""
@@ -149,33 +180,38 @@ class Parts:
         ticks = round(settings.election_timeout / settings.heartbeat_interval)
         shortest = min_ttl(ticks, round(settings.heartbeat_interval * 1000))
         self.leases = LeaseTable(rows, min_ttl=shortest)
-        self.leases.restore(value for _, value in rows.scan(LEASE))
-        self.alarms = Alarms(rows, (key for key, _ in rows.scan(ALARM)))
+        self.alarms = Alarms(rows)
         self.membership = Membership(rows, self.cluster_id, settings.max_learners)
+        self.store = Store(rows, self.leases)
+        self.restore_state()
+        self.applier = Applier(self.store, self.leases, self.alarms, self.membership)
+
+    def restore_state(self) -> None:
+        """Take over what the backend holds, in one step."""
+        rows = self.rows
+        self.leases.restore(value for _, value in rows.scan(LEASE))
+        self.alarms.restore(key for key, _ in rows.scan(ALARM))
         self.membership.restore(
             (value for _, value in rows.scan(MEMBERS)),
             (key for key, _ in rows.scan(MEMBERS_REMOVED)),
             rows.get(CLUSTER, VERSION_KEY),
         )
-        self.store = Store(rows, self.leases)
         self.store.restore()
-        self.applier = Applier(self.store, self.leases, self.alarms, self.membership)
 
     def _build_actors(self, storage: Storage) -> None:
         """Handles; what runs behind them is started by the tree."""
         settings = self.settings
         self.wal = Wal()
         self.backend = BackendActor(self.rows, settings.batch_rows)
-        self.machine = Machine(self.applier)
+        self.machine = Machine(self.applier, self.restore_state)
         self.raft = RaftActor(self.member_id)
         self.lessor = Lessor()
         self.snapshotter = Snapshotter(storage.snapshot.index, settings.retention)
         self.hub = WatchHub()
-        self.fanout = Fanout(self.raft, self.snapshotter, self.lessor, self.hub, self.store.feed)
-        self.duties: list[Duty] = [self._let_leases_run_out]
+        self.fanout = Fanout(self.raft, self.snapshotter, self.lessor, self.hub, self.store)
         self.checkpoint_interval = CHECKPOINT_SECONDS if settings.lease_checkpoints else None
 
-    def _build_services(self, settings: NodeSettings) -> None:
+    def _build_services(self, settings: NodeSettings, seams: Seams) -> None:
         self.headers = HeaderWriter(self.cluster_id, self.member_id, self.raft.status)
         self.quota = Quota(settings.quota_bytes, self.rows.engine.size)
         self.monitor = Monitor(self.member_id)
@@ -189,6 +225,8 @@ class Parts:
             max_request_bytes=settings.max_request_bytes,
         )
         self.reads = Reads(self.raft, self.machine, settings.request_timeout)
+        self.gate = Gate(self.raft.status, self.membership, settings.election_timeout)
+        self.lessors = Lessors(self.lessor, self.raft, self.links, settings.request_timeout)
         self.kv = KVService(
             self.store,
             self.proposals,
@@ -196,30 +234,91 @@ class Parts:
             self.headers,
             self.raft.status,
             self.quota,
+            self.gate,
             max_txn_ops=settings.max_txn_ops,
+        )
+        self.cluster = ClusterService(
+            self.membership,
+            self.raft,
+            self.links,
+            self.reads,
+            self.headers,
+            Positions(self.core),
+            next_id=self.ids.next,
+            unix_seconds=seams.unix_seconds,
+            timeout=settings.request_timeout,
+            strict=settings.strict_reconfig_check,
+        )
+        self.maintenance = MaintenanceService(
+            self.store,
+            self.machine,
+            self.backend,
+            self.raft,
+            self.membership,
+            self.alarms,
+            self.proposals,
+            self.headers,
+            self.quota,
         )
         header, revision = self.headers.write, lambda: self.store.revision
         services = (
             self.kv,
             WatchService(self.hub),
-            LeaseService(self.lessor, self.proposals, self.quota, self.ids, header, revision),
-            ClusterService(self.membership, self.reads, self.headers),
-            MaintenanceService(
-                self.store,
-                self.machine,
-                self.backend,
-                self.raft,
-                self.membership,
-                self.alarms,
-                self.proposals,
-                self.headers,
-                self.quota,
-            ),
+            LeaseService(self.lessors, self.proposals, self.quota, self.ids, header, revision),
+            self.cluster,
+            self.maintenance,
             HealthService(),
         )
-        self.registry = Registry()
+        self.registry = GatedRegistry(self.gate)
         for service in services:
             service.register(self.registry)
+
+    def _build_links(self, seams: Seams, log: Log) -> None:
+        """The ways to the other members."""
+        self.removed = trio.Event()  # set when this member is one no longer
+        self.links = Links(
+            Surroundings(
+                own=self.member_id,
+                own_urls=self.settings.peer_urls,
+                cluster_id=self.cluster_id,
+                network=seams.network,
+                rng=seams.rng,
+                tls=seams.peer_tls,
+                raft=self.raft,
+                snapshots=BackendSource(self.backend),
+                log=log,
+                election_timeout=self.settings.election_timeout,
+                removed=self.removed.set,
+            )
+        )
+        self.membership.on_change = self._follow_members
+        self._follow_members()
+
+    def _serve_members(self, log: Log) -> None:
+        """What other members may ask, and what this one does for them while it leads."""
+        service = PeerService(
+            self.member_id,
+            self.cluster_id,
+            self.raft,
+            self.membership,
+            self.links,
+            BackendSink(self.rows.engine),
+            self.backend_worker,
+            log,
+        )
+        self.peer_web = PeerWeb(self.membership)
+        questions = Questions(self)
+        self.peer_registry = Registry()
+        service.register(self.peer_registry, questions.answers)
+        questions.register_open(self.peer_registry)
+        version = VersionDuty(self.member_id, self.membership, self.links, self.proposals, log)
+        self.duties: list[Duty] = [self._let_leases_run_out, version.run]
+
+    def _follow_members(self) -> None:
+        membership = self.membership
+        self.links.follow({member.id: member.peer_urls for member in membership.all})
+        if membership.is_removed(self.member_id):
+            self.removed.set()
 
     async def _let_leases_run_out(self, term: int) -> None:
         """A leader's duty: while it leads, its lessor is the one that counts."""

@@ -18,6 +18,8 @@ from actors.backend.engine import Engine
 from actors.backend.lmdb_engine import NotOurDatabase
 from actors.cluster.ids import cluster_id, member_id
 from actors.cluster.member import Member, conf_state_from_json
+from actors.cluster.requests import addition, removal
+from actors.raft.configuration import Configuration
 from actors.raft.types import (
     ConfChange,
     ConfChangeType,
@@ -26,6 +28,7 @@ from actors.raft.types import (
     EntryType,
     HardState,
     SnapshotMetadata,
+    conf_change_of,
 )
 from actors.snapshot.recovery import recover
 from actors.wal.disk import DataDirLocked, Disk, Lock
@@ -33,6 +36,7 @@ from actors.wal.scan import LogCorrupt
 from actors.wal.segments import SegmentsBroken
 from actors.wal.writer import LogWriter
 from trioetcd.node.settings import NodeSettings
+from trioetcd.peer.joining import Joining
 from wire.pb import etcdserverpb
 
 
@@ -57,17 +61,31 @@ class Storage:
     lock: Lock | None = None
 
 
+def has_log(settings: NodeSettings, disk: Disk) -> bool:
+    """Whether the member has begun before; then nobody asks how it is to begin."""
+    return any(name.endswith(".wal") for name in disk.list(_wal_directory(settings)))
+
+
+def _wal_directory(settings: NodeSettings) -> str:
+    return str(settings.wal_dir or f"{settings.data_dir or ''}/member/wal")
+
+
 def open_storage(
-    settings: NodeSettings, disk: Disk, open_engine: Callable[[Path], Engine]
+    settings: NodeSettings,
+    disk: Disk,
+    open_engine: Callable[[Path], Engine],
+    joining: Joining | None = None,
 ) -> Storage:
     """Create or recover a member's storage.  Blocks.
+
+    `joining` is what a new member of a running cluster begins with.
 
     Raises:
         StartError: the directory is locked, foreign, or broken.
     """
     root = str(settings.data_dir or "")
     snap = f"{root}/member/snap"
-    wal = str(settings.wal_dir) if settings.wal_dir else f"{root}/member/wal"
+    wal = _wal_directory(settings)
     try:
         disk.mkdir(root)
         disk.mkdir(f"{root}/member")
@@ -80,6 +98,10 @@ def open_storage(
         backend = Backend(open_engine(Path(snap)))
         if disk.list(wal):
             storage = _recover(disk, wal, snap, backend)
+            if settings.force_new_cluster:
+                make_alone(storage, settings)
+        elif joining is not None:
+            storage = _join(joining, disk, wal, snap, backend)
         else:
             storage = _bootstrap(settings, disk, wal, snap, backend)
     except (NotOurDatabase, LogCorrupt, SegmentsBroken, OSError) as error:
@@ -104,6 +126,8 @@ def _recover(disk: Disk, wal: str, snap: str, backend: Backend) -> Storage:
     recovered = recover(disk, wal, snap)
     snapshot = recovered.snapshot
     position = SnapshotMetadata() if snapshot is None else snapshot.metadata
+    if backend.applied_index < position.index and backend.engine.adopt(position.index):
+        backend.reload()  # a leader's snapshot had come, and was not installed yet
     if backend.applied_index < position.index:
         raise StartError(
             f"the database in {snap} ends at log index {backend.applied_index}, "
@@ -123,6 +147,32 @@ def _recover(disk: Disk, wal: str, snap: str, backend: Backend) -> Storage:
         position.conf_state if stored is None else conf_state_from_json(stored),
         is_new=False,
     )
+
+
+def make_alone(storage: Storage, settings: NodeSettings) -> None:
+    """--force-new-cluster: what is not certainly committed is forgotten, and all others go.
+
+    Source: etcd server/etcdserver/bootstrap.go (createConfigChangeEnts).
+    """
+    commit = max(storage.hard_state.commit, storage.backend.applied_index)
+    entries = [entry for entry in storage.entries if entry.index <= commit]
+    configuration = Configuration.of(storage.conf_state)
+    for entry in entries:
+        if entry.type and entry.index > storage.backend.applied_index:
+            configuration = configuration.after(conf_change_of(entry))
+    own, term = storage.member_id, storage.hard_state.term
+    changes = [removal(member) for member in configuration.members if member != own]
+    if not configuration.is_voter(own):
+        changes.insert(0, addition(Member(own, settings.peer_urls)))
+    added = [
+        Entry(EntryType.CONF_CHANGE, term, index, change.marshal())
+        for index, change in enumerate(changes, commit + 1)
+    ]
+    storage.hard_state = HardState(term, storage.hard_state.vote, commit + len(added))
+    storage.entries = entries + added
+    storage.log.append(added, storage.hard_state)
+    storage.log.write()
+    storage.log.sync()
 
 
 def _bootstrap(
@@ -153,6 +203,25 @@ def _bootstrap(
         SnapshotMetadata(),
         hard_state,
         entries,
+        ConfState(),
+        is_new=True,
+    )
+
+
+def _join(joining: Joining, disk: Disk, wal: str, snap: str, backend: Backend) -> Storage:
+    """Nothing is known but who we are; the leader sends the rest."""
+    if backend.applied_index:
+        raise StartError(f"{snap} holds a database, but {wal} holds no log")
+    metadata = etcdserverpb.Metadata(NodeID=joining.own.id, ClusterID=joining.cluster_id)
+    return Storage(
+        joining.own.id,
+        joining.cluster_id,
+        LogWriter.create(disk, wal, metadata.SerializeToString()),
+        backend,
+        snap,
+        SnapshotMetadata(),
+        HardState(),
+        [],
         ConfState(),
         is_new=True,
     )

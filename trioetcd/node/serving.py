@@ -11,16 +11,14 @@ from typing import TYPE_CHECKING
 
 import trio
 
+from trioetcd.node.listening import Answers, PeerTLS, make_port, peer_answers
 from trioetcd.node.node import Node
 from trioetcd.node.recovery import StartError
-from wire.grpc.service import Peer, Registry
-from wire.http import HTTPHandler
-from wire.http1 import serve_http1
-from wire.http2.connection import serve_connection
-from wire.listener import Port, Protocols
+from wire.grpc.service import Registry
+from wire.listener import Port
 from wire.log import Log
 from wire.network import Address, RealNetwork, parse_url
-from wire.tls import ServerTLS, TLSError, TLSSettings, self_signed
+from wire.tls import ClientTLS, ServerTLS, TLSError, TLSSettings, self_signed
 
 if TYPE_CHECKING:
     from trioetcd.config.server import ListenSettings, ServerConfig
@@ -50,17 +48,31 @@ async def serve_node(config: ServerConfig, log: Log, open_node: OpenNode) -> Asy
     root = config.node.data_dir or Path()
     client_tls = _tls(listen.client_tls, listen.client_auto_tls, root, "client", listen, log)
     peer_tls = _tls(listen.peer_tls, listen.peer_auto_tls, root, "peer", listen, log)
+    peer_client_tls = _client_tls(listen, peer_tls, log)
     network = RealNetwork(listen.reuse_port, reuse_address=True)
     bound: list[_Bound] = []
     try:
         peers = await _bind(network, listen.peer_urls, bound)
         clients = await _bind(network, listen.client_urls, bound)
         metrics = await _bind(network, listen.metrics_urls, bound)
-        async with open_node(config.node, log=log) as node:
+
+        async def serve_peers(node: Node, nursery: trio.Nursery) -> None:
+            for port in _ports(peers, peer_answers(node.parts), peer_tls, log):
+                await nursery.start(port.run)
+
+        async with open_node(
+            config.node,
+            log=log,
+            network=network,
+            peer_tls=PeerTLS(peer_tls, peer_client_tls),
+            serve_peers=serve_peers,
+        ) as node:
+            web, limits, keep_alive = node.web.handle, listen.limits, listen.keep_alive
+            for_clients = Answers(node.registry, web, limits, keep_alive)
+            for_metrics = Answers(Registry(), web, limits, keep_alive)
             ports = [
-                *_ports(clients, node.registry, node.web.handle, client_tls, listen, log),
-                *_ports(peers, Registry(), node.web.handle, peer_tls, listen, log),
-                *_ports(metrics, Registry(), node.web.handle, client_tls, listen, log),
+                *_ports(clients, for_clients, client_tls, log),
+                *_ports(metrics, for_metrics, client_tls, log),
             ]
             async with trio.open_nursery() as nursery:
                 for port in ports:
@@ -108,6 +120,19 @@ async def _bind_one(
         raise StartError(error.strerror or str(error)) from error
 
 
+def _client_tls(listen: ListenSettings, server: ServerTLS | None, log: Log) -> ClientTLS | None:
+    """For links to other members: with this member's certificate, trusting the peers' CA.
+
+    Nobody can check certificates that were made on the spot.
+    """
+    settings = listen.peer_tls if server is None else server.settings
+    made_here = settings.cert_file != listen.peer_tls.cert_file
+    try:
+        return ClientTLS(replace(settings, skip_verify=made_here or settings.skip_verify), log)
+    except TLSError as error:
+        raise StartError(str(error)) from error
+
+
 def _tls(
     settings: TLSSettings, auto: bool, root: Path, kind: str, listen: ListenSettings, log: Log
 ) -> ServerTLS | None:
@@ -128,35 +153,7 @@ def _tls(
         raise StartError(str(error)) from error
 
 
-def _ports(
-    groups: list[_Bound],
-    registry: Registry,
-    handler: HTTPHandler,
-    tls: ServerTLS | None,
-    listen: ListenSettings,
-    log: Log,
-) -> list[Port]:
-    async def http2(
-        stream: trio.abc.Stream, peer: Peer, initial: bytes, draining: trio.Event
-    ) -> None:
-        await serve_connection(
-            stream,
-            registry,
-            log=log,
-            peer=peer,
-            limits=listen.limits,
-            keep_alive=listen.keep_alive,
-            http_handler=handler,
-            initial=initial,
-            draining=draining,
-        )
-
-    async def http1(
-        stream: trio.abc.Stream, peer: Peer, initial: bytes, draining: trio.Event
-    ) -> None:
-        await serve_http1(stream, handler, log=log, peer=peer, initial=initial, draining=draining)
-
-    protocols = Protocols(http2, http1)
+def _ports(groups: list[_Bound], answers: Answers, tls: ServerTLS | None, log: Log) -> list[Port]:
     return [
-        Port(group.listeners, protocols, log, tls if group.secure else None) for group in groups
+        make_port(group.listeners, answers, tls if group.secure else None, log) for group in groups
     ]

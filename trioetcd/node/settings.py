@@ -25,6 +25,8 @@ class NodeSettings:
     client_urls: tuple[str, ...] = ("http://localhost:2379",)
     initial_cluster: dict[str, tuple[str, ...]] = field(default_factory=dict)  # empty: itself
     cluster_token: str = DEFAULT_TOKEN
+    joins: bool = False  # a cluster that runs already, described by `initial_cluster`
+    force_new_cluster: bool = False  # of this member alone, with the data it has
 
     heartbeat_interval: float = 0.1
     election_timeout: float = 1.0
@@ -40,6 +42,7 @@ class NodeSettings:
     max_txn_ops: int = DEFAULT_MAX_TXN_OPS
     max_learners: int = 1
     lease_checkpoints: bool = False
+    strict_reconfig_check: bool = True
     watch_progress_interval: float = 600.0
 
     @property

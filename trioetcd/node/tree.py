@@ -5,8 +5,10 @@
     │  ├─ wal  backend  mvcc  raft
     ├─ derived                one_for_one, 5 in 60 s: rebuilt from the store
     │  ├─ lessor  watch-hub  reads  long-reads  snapshotter  monitor
+    ├─ peers                  one_for_one, 10 in 60 s: the ways to other members
+    │  └─ links
     └─ edge                   one_for_one, no restarts: what clients talk to
-       └─ proposals
+       └─ proposals  gate
 
 Children start top to bottom and stop bottom to top.
 """
@@ -22,7 +24,8 @@ from actors.backend.actor import run_backend
 from actors.kernel import Child, Node, Strategy, Supervisor
 from actors.lease.actor import run_lessor
 from actors.mvcc.actor import run_machine
-from actors.raft.actor import NoPeers, run_raft
+from actors.raft.actor import run_raft
+from actors.snapshot import files
 from actors.snapshot.actor import run_snapshotter
 from actors.wal.actor import run_wal
 from actors.watch.actor import WatchHub, run_watch_hub
@@ -30,8 +33,9 @@ from actors.watch.ticks import Ticks
 from trioetcd.api.reads import run_long_reads, run_reads
 from trioetcd.node.monitor import run_monitor
 from trioetcd.node.parts import Parts
+from trioetcd.peer.links import run_links
 
-DERIVED_BURST, DERIVED_PERIOD = 5, 60.0  # restarts, seconds
+DERIVED_BURST, PEERS_BURST, PERIOD = 5, 10, 60.0  # restarts in so many seconds
 FRAGMENT_OVERHEAD_BYTES = 512 * 1024  # etcd splits responses this much over the request limit
 COMMIT_GRACE = 30.0  # seconds for the backend's last commit
 
@@ -48,7 +52,7 @@ def build_tree(
             children,
             strategy=strategy,
             burst=burst,
-            period=DERIVED_PERIOD,
+            period=PERIOD,
             on_failure=on_failure,
         )
         return Child(name, group.run, node_of=node)
@@ -58,18 +62,25 @@ def build_tree(
         [
             supervisor("durable", durable(parts), 0, Strategy.ONE_FOR_ALL),
             supervisor("derived", derived(parts), DERIVED_BURST, Strategy.ONE_FOR_ONE),
+            supervisor("peers", peers(parts), PEERS_BURST, Strategy.ONE_FOR_ONE),
             supervisor("edge", edge(parts), 0, Strategy.ONE_FOR_ONE),
         ],
         strategy=Strategy.ONE_FOR_ALL,
         burst=0,
-        period=DERIVED_PERIOD,
+        period=PERIOD,
         on_failure=on_failure,
     )
 
 
 def durable(parts: Parts) -> list[Child]:
     wal = partial(
-        run_wal, parts.wal, parts.log, parts.wal_worker, parts.raft.persisted, parts.fsync_times
+        run_wal,
+        parts.wal,
+        parts.log,
+        parts.wal_worker,
+        parts.raft.persisted,
+        parts.fsync_times,
+        save_snapshot=partial(files.save, parts.disk, parts.snapshot_directory),
     )
     backend = partial(
         run_backend,
@@ -82,7 +93,7 @@ def durable(parts: Parts) -> list[Child]:
         run_machine, parts.machine, parts.membership, parts.conf_state, parts.backend, parts.fanout
     )
     raft = partial(
-        run_raft, parts.raft, parts.core, parts.wal, parts.machine, NoPeers(), parts.duties
+        run_raft, parts.raft, parts.core, parts.wal, parts.machine, parts.links, parts.duties
     )
     return [
         Child("wal", wal, inbox=parts.wal.inbox),
@@ -136,5 +147,9 @@ def derived(parts: Parts) -> list[Child]:
     ]
 
 
+def peers(parts: Parts) -> list[Child]:
+    return [Child("links", partial(run_links, parts.links))]
+
+
 def edge(parts: Parts) -> list[Child]:
-    return [Child("proposals", parts.kv.run)]
+    return [Child("proposals", parts.kv.run), Child("gate", parts.gate.run)]

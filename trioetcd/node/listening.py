@@ -1,0 +1,98 @@
+"""Ports: what listens, and what answers there."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import trio
+
+from trioetcd.node.parts import Parts
+from trioetcd.peer.protocol import MAX_MESSAGE_BYTES
+from wire.grpc.service import Peer, Registry
+from wire.http import HTTPHandler
+from wire.http1 import serve_http1
+from wire.http2.connection import serve_connection
+from wire.http2.keepalive import KeepAlive
+from wire.http2.limits import Limits
+from wire.listener import Port, Protocols
+from wire.log import Log
+from wire.network import Network, parse_url
+from wire.tls import ClientTLS, ServerTLS
+
+PEER_LIMITS = Limits(
+    message_bytes=MAX_MESSAGE_BYTES,
+    unread_bytes=4 * MAX_MESSAGE_BYTES,
+    stream_window=8 << 20,
+    connection_window=16 << 20,
+)
+PEER_KEEP_ALIVE = KeepAlive(min_time=0.1, without_stream=0.1)  # members ping often
+
+
+@dataclass(frozen=True)
+class PeerTLS:
+    """Both sides of connections between members; None: plain."""
+
+    server: ServerTLS | None = None
+    client: ClientTLS | None = None
+
+
+@dataclass(frozen=True)
+class Answers:
+    """What is behind a port."""
+
+    registry: Registry
+    web: HTTPHandler
+    limits: Limits
+    keep_alive: KeepAlive
+
+
+def make_port(
+    listeners: Sequence[trio.abc.Listener[trio.abc.Stream]],
+    answers: Answers,
+    tls: ServerTLS | None,
+    log: Log,
+) -> Port:
+    """A port that serves gRPC over HTTP/2, and pages over HTTP/1.1."""
+
+    async def http2(
+        stream: trio.abc.Stream, peer: Peer, initial: bytes, draining: trio.Event
+    ) -> None:
+        await serve_connection(
+            stream,
+            answers.registry,
+            log=log,
+            peer=peer,
+            limits=answers.limits,
+            keep_alive=answers.keep_alive,
+            http_handler=answers.web,
+            initial=initial,
+            draining=draining,
+        )
+
+    async def http1(
+        stream: trio.abc.Stream, peer: Peer, initial: bytes, draining: trio.Event
+    ) -> None:
+        await serve_http1(
+            stream, answers.web, log=log, peer=peer, initial=initial, draining=draining
+        )
+
+    return Port(listeners, Protocols(http2, http1), log, tls)
+
+
+def peer_answers(parts: Parts) -> Answers:
+    """What other members find at the peer port."""
+    return Answers(parts.peer_registry, parts.peer_web.handle, PEER_LIMITS, PEER_KEEP_ALIVE)
+
+
+async def listen_to_members(
+    parts: Parts, network: Network, tls: ServerTLS | None, nursery: trio.Nursery
+) -> None:
+    """Listen on the peer URLs that the member advertises."""
+    for url in parts.settings.peer_urls:
+        address = parse_url(url)
+        listeners = await network.listen(address)
+        port = make_port(
+            listeners, peer_answers(parts), tls if address.secure else None, parts.log_to
+        )
+        await nursery.start(port.run)
