@@ -8,7 +8,8 @@ from __future__ import annotations
 import datetime
 import json
 import sys
-from collections.abc import Iterable
+import threading
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from pathlib import Path, PurePath
 from typing import Protocol
@@ -128,6 +129,11 @@ def _utc() -> datetime.datetime:
     return datetime.datetime.now(datetime.UTC)
 
 
+def _in_a_thread(function: Callable[[], None]) -> None:
+    """Compressing 100 MB takes longer than an election."""
+    threading.Thread(target=function, name="log rotation", daemon=True).start()
+
+
 def open_log(settings: LogSettings) -> LineLog:
     """Raises BadOutput."""
     outputs = [_open(name, settings.rotation) for name in settings.outputs if name != "/dev/null"]
@@ -142,7 +148,7 @@ def _open(name: str, rotation: Rotation | None) -> Output:
         return sys.stdout
     try:
         if rotation is not None:
-            return RotatingFile(Path(name), rotation, _utc)
+            return RotatingFile(Path(name), rotation, _utc, _in_a_thread)
         return open(name, "a", encoding="utf-8")
     except OSError as error:
         why = (error.strerror or str(error)).lower()

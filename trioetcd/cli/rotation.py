@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import datetime
 import gzip
-import io
 import os
 import re
 import shutil
@@ -22,23 +21,33 @@ _STAMP = "%Y-%m-%dT%H-%M-%S"
 _STAMPED = r"\d{4}-\d\d-\d\dT\d\d-\d\d-\d\d\.\d{3}"
 
 
-class RotatingFile(io.TextIOBase):
+class RotatingFile:
     """Appends whole lines to a file; begins a new one when a line would not fit any more."""
 
     def __init__(
-        self, path: Path, rotation: Rotation, now: Callable[[], datetime.datetime]
+        self,
+        path: Path,
+        rotation: Rotation,
+        now: Callable[[], datetime.datetime],
+        beside: Callable[[Callable[[], None]], None],
     ) -> None:
-        """`now` answers with a time in UTC.  Raises OSError."""
+        """`now` answers with a time in UTC; `beside` runs a function that takes seconds.
+
+        Raises:
+            OSError: the file cannot be written to.
+        """
         self._path = path
         self._rotation = rotation
         self._now = now
+        self._beside = beside
         self._file = open(path, "ab")  # noqa: SIM115
         self._size = os.fstat(self._file.fileno()).st_size
 
     def write(self, text: str) -> int:
         data = text.encode()
         if self._size and self._size + len(data) > self._rotation.max_bytes:
-            self._rotate()
+            with suppress(OSError):  # then it grows; a line too many is better than one lost
+                self._rotate()
         self._file.write(data)
         self._size += len(data)
         return len(text)
@@ -46,20 +55,26 @@ class RotatingFile(io.TextIOBase):
     def flush(self) -> None:
         self._file.flush()
 
+    def isatty(self) -> bool:
+        return False
+
     def close(self) -> None:
         self._file.close()
-        super().close()
 
     def _rotate(self) -> None:
         now = self._now()
-        self._file.close()
         aside = self._aside(now)
         os.replace(self._path, aside)
-        self._file = open(self._path, "ab")  # noqa: SIM115
+        full, self._file = self._file, open(self._path, "ab")  # noqa: SIM115
         self._size = 0
-        if self._rotation.compress:
-            _compress(aside)
-        self._forget(now)
+        full.close()
+        self._beside(lambda: self._tidy(aside, now))
+
+    def _tidy(self, aside: Path, now: datetime.datetime) -> None:
+        with suppress(OSError):  # perhaps an earlier call has deleted it already
+            if self._rotation.compress:
+                _compress(aside)
+            self._forget(now)
 
     def _aside(self, now: datetime.datetime) -> Path:
         shown = now.astimezone() if self._rotation.local_time else now
