@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import pytest
 
 from actors.cluster.initial import parse_initial_cluster
 from actors.cluster.urls import BadURL
-from trioetcd.config.file import read_file
 from trioetcd.config.flags import BY_NAME, FLAGS
 from trioetcd.config.help import full_help
 from trioetcd.config.load import load
 from trioetcd.config.offered import check_first_start
-from trioetcd.config.server import ServerConfig, build
+from trioetcd.config.server import ServerConfig
 from trioetcd.config.sources import (
     ConfigError,
     HelpAsked,
@@ -178,44 +176,6 @@ def test_a_variable_and_a_flag_conflict():
         read_environment({"ETCD_NAME": "env"}, {"name": "flag"})
 
 
-def test_a_file_is_yaml_with_nanoseconds_and_sections():
-    text = """
-name: s1
-data-dir: /var/lib/etcd
-heartbeat-interval: 500
-election-timeout: 5000
-grpc-keepalive-min-time: 6000000000
-listen-client-urls: https://127.0.0.1:2379,https://127.0.0.2:2379
-advertise-client-urls: https://127.0.0.1:2379
-log-outputs: [stderr]
-cert-file: ignored-at-the-top.pem
-unknown-key: 1
-client-transport-security:
-  cert-file: server.pem
-  key-file: server-key.pem
-  client-cert-auth: true
-  trusted-ca-file: ca.pem
-peer-transport-security:
-  allowed-cn: [a, b]
-socket-options: {reuse-port: true}
-"""
-    config = build(read_file(text, "etcd.yml"))
-    assert config.node.name == "s1"
-    assert config.node.election_timeout == 5.0
-    assert config.listen.keep_alive.min_time == 6.0
-    assert len(config.listen.client_urls) == 2
-    assert config.log.outputs == ("stderr",)
-    assert config.listen.client_tls.cert_file == "server.pem"
-    assert config.listen.client_tls.client_cert_auth
-    assert config.listen.peer_tls.allowed_cn == ("a", "b")
-    assert config.listen.reuse_port
-
-
-def test_a_file_may_be_json():
-    given = read_file(json.dumps({"name": "j", "pre-vote": False}), "x")
-    assert given.values == {"name": "j", "pre-vote": False}
-
-
 def test_a_file_is_the_only_source():
     config = load(
         ["--config-file=etcd.yml", "--name=flag"],
@@ -253,12 +213,6 @@ def test_flags_without_effect_are_named_in_one_remark():
     (remark,) = config.remarks
     assert remark.message == "flags without effect in this release"
     assert remark.fields == {"flags": ["--enable-pprof", "--metrics"]}
-
-
-@pytest.mark.parametrize("text", ["- a\n", "a: [", "name: {x: 1}\nsnapshot-count: many\n"])
-def test_a_file_that_is_none(text: str):
-    with pytest.raises(ConfigError, match=r"cannot parse etcd\.yml"):
-        read_file(text, "etcd.yml")
 
 
 def test_members_may_have_several_urls():
