@@ -44,6 +44,14 @@ def test_broken_bytes_get_etcds_words(data: bytes, words: str):
         assert str(refused.value) == PREFIX + words
 
 
+def test_what_only_the_decoder_of_3_5_takes_is_refused_as_by_later_ones():
+    wide = b"\x88\xb4\xde\xbc\x2d\xb8\x1a"  # the number of the field has 33 bits
+    assert fault(pb.LeaseLeasesRequest.DESCRIPTOR, wide) is None
+    with pytest.raises(Refused) as refused:
+        parse(pb.LeaseLeasesRequest, wide)
+    assert str(refused.value) == PREFIX + "proto: cannot parse invalid wire-format data"
+
+
 def test_on_a_stream_the_words_in_front_are_others():
     with pytest.raises(Refused) as refused:
         parse_streamed(pb.WatchRequest, b"\x08\x01")
