@@ -16,6 +16,7 @@ TIES = "Go's sort is not stable: its order among equals changed from Go 1.18 to 
 
 LEASE_KEYS = "the keys of a lease come in the order of a Go map, which is random"
 NESTED_PUTS = "main, July 2026: under NOSPACE, puts in nested transactions count as puts"
+WIDE_TAG = "main, 2026: the number of a field has 29 bits, and a tag 32"
 SLOW = "watchers of a stream with 1 MiB unsent catch up later"
 BATCHED = "live events of several revisions come together when they happen close together"
 
@@ -28,6 +29,8 @@ NEWER = {
     TIES: "3.4.23 (Go 1.19) and 3.5.1 (Go 1.16) disagree. Ours keeps the keys' order; compared is"
     " everything but the order among equals, and which of them a limit leaves.",
     NESTED_PUTS: "3.4.23 and 3.5.1 carry them out, whatever the alarm says.",
+    WIDE_TAG: "As protobuf has it, and the decoder that etcd uses since; that of 3.4.23 and 3.5.1"
+    " cuts off what is too much. Only noise has such tags.",
     SLOW: "Their events come with the store's revision in the header, as in any catch-up. etcd's"
     " bound is a number of responses, whatever their size.",
     BATCHED: "The hub looks once for all that a batch of the log has done; etcd does so for"
