@@ -199,8 +199,11 @@ def test_the_version_is_asked_for_by_a_flag():
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["--initial-cluster-state=existing"], "joining an existing cluster"),
         (["--discovery-srv=example.com"], "--discovery-srv is not offered"),
+        (
+            ["--discovery-token=t", "--discovery-endpoints=http://h:1"],
+            "--discovery-endpoints is not offered",
+        ),
     ],
 )
 def test_ways_to_begin_that_are_not_known_are_refused(arguments: list[str], words: str):

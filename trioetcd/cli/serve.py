@@ -14,7 +14,7 @@ from types import FrameType
 
 import trio
 
-from actors.cluster.initial import BadInitialCluster, check_bootstrap
+from actors.cluster.initial import BadInitialCluster, check_bootstrap, check_join
 from actors.kernel import describe
 from trioetcd.cli import systemd
 from trioetcd.cli.announce import announce, introduce, version_text
@@ -24,7 +24,7 @@ from trioetcd.config.load import load
 from trioetcd.config.offered import check_first_start
 from trioetcd.config.server import ServerConfig
 from trioetcd.config.sources import ConfigError, HelpAsked, UsageError, VersionAsked
-from trioetcd.node.node import open_node
+from trioetcd.node.node import Node, open_node
 from trioetcd.node.recovery import StartError
 from trioetcd.node.serving import serve_node
 
@@ -56,7 +56,10 @@ def serve(arguments: Sequence[str]) -> int:
         if is_new:
             check_first_start(config)
             node = config.node
-            check_bootstrap(node.initial_cluster, node.name, node.peer_urls)
+            if node.joins:
+                check_join(node.initial_cluster, node.name)
+            else:
+                check_bootstrap(node.initial_cluster, node.name, node.peer_urls)
     except (ConfigError, BadInitialCluster) as error:
         log.fatal("failed to start etcd", error=str(error))
         return FATAL
@@ -105,12 +108,19 @@ async def _main(config: ServerConfig, log: LineLog, received: list[signal.Signal
                     nursery.cancel_scope.cancel()
 
             nursery.start_soon(stop_on_signal)
-            async with serve_node(config, log, open_node):
+            async with serve_node(config, log, open_node) as node:
                 ready.set()
                 systemd.notify("READY=1")
+                nursery.start_soon(_stop_with, node, stop)
                 await stop.wait()
             nursery.cancel_scope.cancel()
     log.info("closed etcd server", name=config.node.name, data_dir=str(config.node.data_dir))
+
+
+async def _stop_with(node: Node, stop: trio.Event) -> None:
+    """A member that was removed from its cluster ends by itself."""
+    await node.stopped.wait()
+    stop.set()
 
 
 def _die_by_the_next() -> None:

@@ -45,8 +45,6 @@ def check_offered(given: Given) -> None:
     for flag in ("discovery", "discovery-proxy"):
         if given.get(flag):
             raise ConfigError(f"--{flag} is not offered: the v2 discovery service is gone")
-    if given.get("force-new-cluster"):
-        raise ConfigError("--force-new-cluster is not offered by this release")
 
 
 def without_effect(given: Given) -> list[Remark]:
@@ -68,11 +66,7 @@ def check_first_start(config: ServerConfig) -> None:
     """Raises ConfigError for ways to begin that this release does not know; data exist if it is
     a restart, and then nobody looks at how the member once began."""
     discovery = config.cluster.discovery
-    if not config.cluster.is_new:
-        raise ConfigError("joining an existing cluster is not offered by this release")
     if discovery.srv_domain:
         raise ConfigError("--discovery-srv is not offered by this release")
     if discovery.endpoints:
         raise ConfigError("--discovery-endpoints is not offered by this release")
-    if len(config.node.initial_cluster) > 1:
-        raise ConfigError("--initial-cluster names several members; this release runs one")

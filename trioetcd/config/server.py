@@ -186,6 +186,10 @@ def _node(given: Given, chosen: Mapping[str, bool]) -> NodeSettings:
         max_txn_ops=given.get("max-txn-ops"),
         max_learners=given.get("max-learners"),
         lease_checkpoints=chosen["LeaseCheckpoint"],
+        joins=given.get("initial-cluster-state") == "existing",
+        force_new_cluster=given.get("force-new-cluster"),
+        strict_reconfig_check=given.get("strict-reconfig-check"),
+        hasten_first_election=given.get("initial-election-tick-advance"),
         watch_progress_interval=given.get("watch-progress-notify-interval"),
     )
 

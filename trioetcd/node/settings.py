@@ -31,6 +31,7 @@ class NodeSettings:
     heartbeat_interval: float = 0.1
     election_timeout: float = 1.0
     pre_vote: bool = True
+    hasten_first_election: bool = True  # do not wait a whole election timeout at the start
 
     fsync: bool = True
     batch_interval: float = 0.1  # between backend commits
