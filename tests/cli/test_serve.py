@@ -124,6 +124,47 @@ def test_a_corrupt_log_is_refused_with_file_and_offset(tmp_path: Path):
     assert "offset" in line
 
 
+def test_a_file_is_all_it_needs(tmp_path: Path):
+    client, peer = (f"http://127.0.0.1:{free_port()}" for _ in range(2))
+    (tmp_path / "etcd.yml").write_text(
+        f"name: infra0\ndata-dir: {tmp_path}/d\ninitial-cluster: infra0={peer}\n"
+        f"listen-client-urls: {client}\nadvertise-client-urls: {client}\n"
+        f"listen-peer-urls: {peer}\ninitial-advertise-peer-urls: {peer}\n"
+    )
+    with serving(f"--config-file={tmp_path}/etcd.yml", "--data-dir=/no/such") as process:
+        process.terminate()
+        assert process.wait(DEADLINE) == -signal.SIGTERM
+    assert (tmp_path / "d" / "member" / "wal").is_dir()
+
+
+@pytest.mark.parametrize(
+    ("flag", "words"),
+    [
+        ("--initial-cluster=", 'couldn\'t find local name \\"default\\" in the initial cluster'),
+        ("--initial-cluster=a=http://h:1", 'couldn\'t find local name \\"default\\"'),
+        (
+            "--initial-cluster=default=http://h:1",
+            "--initial-cluster has default=http://h:1 but missing from "
+            "--initial-advertise-peer-urls=http://127.0.0.1:",
+        ),
+    ],
+)
+def test_a_new_member_must_be_in_its_cluster(tmp_path: Path, flag: str, words: str):
+    status, line = refused(*flags(tmp_path / "d", free_port(), free_port()), flag)
+    assert status == 1
+    assert words in line
+    assert not (tmp_path / "d").exists()
+
+
+def test_how_a_member_began_does_not_matter_once_it_has_data(tmp_path: Path):
+    given = flags(tmp_path / "d", free_port(), free_port())
+    with serving(*given) as process:
+        process.terminate()
+        process.wait(DEADLINE)
+    with serving(*given, "--initial-cluster=a=http://h:1", "--initial-cluster-token=other"):
+        pass
+
+
 def test_unknown_flags_end_with_status_2():
     done = subprocess.run(command("--bogus"), capture_output=True, text=True, cwd=ROOT)
     assert done.returncode == 2
