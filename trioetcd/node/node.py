@@ -158,28 +158,62 @@ async def open_node(
                 if settings.data_dir is not None
                 else SimulatedDisk(chance)
             )
-        joining = None
-        if settings.joins and not has_log(settings, disk):
-            joining = await _find_cluster(settings, network, tls, chance)
         wal_worker, backend_worker = await _workers(settings, stack)
-        storage = open_storage(settings, disk, _engine_opener(settings), joining)
-        stack.callback(_close, storage)
         seams = Seams(network, tls.client, disk, wal_worker, backend_worker, chance, time.time)
+        yield await stack.enter_async_context(
+            start_node(
+                settings,
+                seams,
+                _engine_opener(settings),
+                log=log,
+                tls=tls,
+                serve_peers=serve_peers,
+                built=_spare_collector,
+            )
+        )
+
+
+@asynccontextmanager
+async def start_node(
+    settings: NodeSettings,
+    seams: Seams,
+    open_engine: Callable[[Path], Engine],
+    *,
+    log: Log,
+    tls: PeerTLS,
+    serve_peers: ServePeers | None = None,
+    built: Callable[[], None] = lambda: None,
+) -> AsyncIterator[Node]:
+    """`open_node`, with everything of the outside handed in.
+
+    `built` is called when everything is recovered, before anything runs.
+    """
+    async with AsyncExitStack() as stack:
+        joining = None
+        if settings.joins and not has_log(settings, seams.disk):
+            joining = await _find_cluster(settings, seams.network, tls, seams.rng)
+        storage = open_storage(settings, seams.disk, open_engine, joining)
+        stack.callback(_close, storage)
         log = log.bind(local_member_id=f"{storage.member_id:x}")
         node = Node(Parts(settings, storage, seams, log), log)
-        gc.collect()
-        gc.freeze()  # what recovery built stays; the collector need not look at it again
+        built()
         async with trio.open_nursery() as nursery:
             if serve_peers is not None:
                 await serve_peers(node, nursery)
             elif settings.joins or len(settings.bootstrap_cluster) > 1:
-                await listen_to_members(node.parts, network, tls.server, nursery)
+                await listen_to_members(node.parts, seams.network, tls.server, nursery)
             await nursery.start(node.run)
             node.hasten_election()
             await node.publish()
             yield node
             await node.hand_over()
             nursery.cancel_scope.cancel()
+
+
+def _spare_collector() -> None:
+    """What recovery built stays; the garbage collector need not look at it again."""
+    gc.collect()
+    gc.freeze()
 
 
 async def _find_cluster(
@@ -218,4 +252,4 @@ def _close(storage: Storage) -> None:
         storage.lock.release()
 
 
-__all__ = ["Node", "StartError", "open_node"]
+__all__ = ["Node", "StartError", "open_node", "start_node"]

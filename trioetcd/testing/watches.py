@@ -26,10 +26,8 @@ def check_watch(watching: Watching, log: Log, complete_to: int | None = None) ->
         for event in log[revision]
         if watching.covers(event.key)
     ]
-    if set(seen) - set(wanted):
-        raise Wrong(
-            f"{_name(watching)} saw what never happened: {sorted(set(seen) - set(wanted), key=_place)}"
-        )
+    if invented := set(seen) - set(wanted):
+        raise Wrong(f"{_name(watching)} saw what never was: {sorted(invented, key=_place)}")
     last = seen[-1].revision if seen else 0
     _check_complete(watching, seen, [event for event in wanted if event.revision <= last])
     if complete_to is not None:
