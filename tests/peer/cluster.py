@@ -108,12 +108,12 @@ class Cluster:
                 await trio.sleep(0.05)
 
     async def hashes(self) -> set[int]:
-        request = etcdserverpb.HashKVRequest()
-        path = "/etcdserverpb.Maintenance/HashKV"
-        return {
-            (await one.caller.call(path, request, etcdserverpb.HashKVResponse)).hash
-            for one in self.running
-        }
+        found = set()
+        for one in self.running:
+            assert one.node is not None
+            answer = await one.node.parts.maintenance.hash_kv_of(b"")
+            found.add(etcdserverpb.HashKVResponse.FromString(answer).hash)
+        return found
 
 
 @asynccontextmanager

@@ -22,7 +22,7 @@ from actors.raft.types import Message, MessageType, NodeID
 from actors.snapshot.transfer import SnapshotSource
 from trioetcd.peer.lane import Lane
 from trioetcd.peer.protocol import MAX_MESSAGE_BYTES, MESSAGES, Introduction, is_removal
-from trioetcd.peer.sending import send_snapshot
+from trioetcd.peer.sending import moves, send_snapshot
 from wire.errors import EtcdError
 from wire.grpc.channel import Backoff, Channel, ChannelOptions, open_channel
 from wire.grpc.client_calls import StreamExchange
@@ -34,7 +34,7 @@ from wire.tls import ClientTLS
 
 BULK = frozenset({MessageType.APPEND, MessageType.PROPOSE})
 MAX_PAUSE = 1.0  # seconds between tries to reach a member
-_NO_PAUSE = Backoff(first=0.0, most=0.0)  # of the channel: the link has its own
+FAILURES_TO_TELL = 5  # tries in a row to reach a member, before the operator is told that it fails
 _PAUSES = Backoff(first=0.1, factor=1.5, most=MAX_PAUSE)
 
 
@@ -77,7 +77,6 @@ class Surroundings:
             connect_seconds=1.0 + self.election_timeout,
             receive_bytes=MAX_MESSAGE_BYTES,
             keep_alive=ClientKeepAlive(interval=silence, timeout=silence, without_calls=True),
-            backoff=_NO_PAUSE,
         )
 
 
@@ -123,11 +122,19 @@ class Link:
             self.scope.deadline = trio.current_time() + seconds
 
     async def run(self) -> None:
-        with self.scope:
-            async with trio.open_nursery() as nursery:
-                nursery.start_soon(self._carry, self.control)
-                nursery.start_soon(self._carry, self.bulk)
-                nursery.start_soon(self._send_snapshots)
+        try:
+            with self.scope:
+                async with trio.open_nursery() as nursery:
+                    nursery.start_soon(self._carry, self.control)
+                    nursery.start_soon(self._carry, self.bulk)
+                    nursery.start_soon(self._send_snapshots)
+        finally:
+            if self._snapshot is not None:  # raft sends this member nothing until it hears
+                self._around.raft.snapshot_sent(self.peer, arrived=False)
+
+    @property
+    def _address(self) -> Address:
+        return parse_url(self.urls[self._turn % len(self.urls)])
 
     # -- Streams
 
@@ -135,19 +142,21 @@ class Link:
         """Keep a stream open and send what waits, for ever."""
         failures = 0
         while True:
-            began = trio.current_time()
-            address = parse_url(self.urls[self._turn % len(self.urls)])
-            around = self._around
-            async with around.channel(address) as channel:
+            began, turn = trio.current_time(), self._turn
+            async with self._around.channel(self._address) as channel:
                 why = await self._converse(channel, lane)
             lasted = trio.current_time() - began > 2 * MAX_PAUSE
             failures = 1 if lasted else failures + 1
-            self._turn += 1
+            if self._turn == turn:  # the other stream may have turned to the next URL before
+                self._turn += 1
             self._log.debug("lost stream to peer", stream=lane.name, error=why)
-            await trio.sleep(_PAUSES.pause(failures, around.rng))
+            if lane is self.control and failures == FAILURES_TO_TELL:
+                self._log.warning("prober detected unhealthy status", error=why)
+            await trio.sleep(_PAUSES.pause(failures, self._around.rng))
 
     async def _converse(self, channel: Channel, lane: Lane) -> str:
         """One stream, to its end; why it ended."""
+        why = "the link was stopped"
         try:
             async with channel.stream(MESSAGES, metadata=self._headers) as stream:
                 with trio.move_on_after(self._around.options().connect_seconds):
@@ -155,13 +164,14 @@ class Link:
                         self._opened(lane, channel)
                 if not lane.is_open:
                     return "not taken on in time"
-                return await self._feed(stream, lane)
+                why = await self._feed(stream, lane)
         except EtcdError as error:
             if is_removal(error):
                 self._around.removed()
-            return str(error)
+            why = str(error)
         finally:
-            self._closed(lane)
+            self._closed(lane, why)
+        return why
 
     async def _feed(self, stream: StreamExchange, lane: Lane) -> str:
         """Send batches until the stream ends, or takes nothing for too long."""
@@ -181,14 +191,13 @@ class Link:
             nursery.start_soon(watch, nursery.cancel_scope)
             while True:
                 batch = await lane.take()
-                with trio.move_on_after(2 * self._around.election_timeout) as sending:
-                    try:
-                        await stream.send(batch)
-                    except (EtcdError, trio.BrokenResourceError):
-                        await trio.sleep_forever()  # `watch` knows why
-                if sending.cancelled_caught:
+                if not await moves(stream, 2 * self._around.election_timeout):
                     ended = "the peer takes nothing: i/o timeout"
                     nursery.cancel_scope.cancel()
+                try:
+                    await stream.send(batch)
+                except (EtcdError, trio.BrokenResourceError):
+                    await trio.sleep_forever()  # `watch` knows why
         return ended
 
     def _opened(self, lane: Lane, channel: Channel) -> None:
@@ -198,7 +207,7 @@ class Link:
             self.active_since = trio.current_time()
             self._log.info("peer became active")
 
-    def _closed(self, lane: Lane) -> None:
+    def _closed(self, lane: Lane, why: str) -> None:
         if not lane.is_open:
             return
         lane.close()
@@ -206,24 +215,23 @@ class Link:
         if lane is self.control:
             self._requests = None
             self.active_since = None
-            self._log.warning("peer became inactive (message send to peer failed)")
+            self._log.warning("peer became inactive (message send to peer failed)", error=why)
 
     # -- Snapshots
 
     async def _send_snapshots(self) -> None:
-        around = self._around
+        failures = 0
         while True:
             await self._snapshot_asked.wait()
             self._snapshot_asked = trio.Event()
             assert self._snapshot is not None
-            address = parse_url(self.urls[self._turn % len(self.urls)])
-            arrived = False
-            try:
-                async with around.channel(address) as channel:
-                    arrived = await self._send_snapshot(channel, self._snapshot)
-            finally:
-                self._snapshot = None
-                around.raft.snapshot_sent(self.peer, arrived=arrived)
+            async with self._around.channel(self._address) as channel:
+                arrived = await self._send_snapshot(channel, self._snapshot)
+            failures = 0 if arrived else failures + 1
+            if failures:  # raft would ask again at once
+                await trio.sleep(_PAUSES.pause(failures, self._around.rng))
+            self._snapshot = None
+            self._around.raft.snapshot_sent(self.peer, arrived=arrived)
 
     async def _send_snapshot(self, channel: Channel, message: Message) -> bool:
         began = trio.current_time()
