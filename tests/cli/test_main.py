@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import signal
+import subprocess
+import sys
+
 import pytest
 
+from tests.architecture.source import ROOT
 from trioetcd.cli.main import main
 from wire.version import ETCD_VERSION
 
@@ -77,3 +82,17 @@ def test_a_file_that_is_not_text_is_one_line_too(
     assert main(["serve"]) == 1
     (line,) = capsys.readouterr().err.splitlines()
     assert f"cannot parse {tmp_path / 'etcd.yml'}: " in line
+
+
+def test_an_interrupt_before_anything_runs_leaves_no_traceback():
+    """Importing a server takes long enough for somebody to think better of it."""
+    program = (
+        "import os, signal, sys\n"
+        "from trioetcd.cli.main import main\n"
+        "assert 'trio' not in sys.modules\n"
+        "sys.argv = ['trioetcd', 'help']\n"
+        "main()\n"
+        "os.kill(os.getpid(), signal.SIGINT)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, cwd=ROOT)
+    assert (done.returncode, done.stderr) == (-signal.SIGINT, b"")

@@ -1,13 +1,13 @@
-"""`trioetcd COMMAND`: which program is meant."""
+"""`trioetcd COMMAND`: which program is meant.
+
+A command is imported when it is known which: the others need not be waited for.
+"""
 
 from __future__ import annotations
 
 import signal
 import sys
 from collections.abc import Sequence
-
-from trioetcd.cli.announce import version_text
-from trioetcd.cli.serve import die_by, serve
 
 USAGE = """Usage: trioetcd COMMAND [flags]
 
@@ -20,19 +20,20 @@ MISUSED = 1  # exit status, as of cobra's commands
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a command and return its exit status."""
-    words = list(sys.argv[1:] if arguments is None else arguments)
-    try:
-        return _run(words)
-    except KeyboardInterrupt:  # before a command has taken signals over
-        return die_by(signal.SIGINT)
-
-
-def _run(words: list[str]) -> int:
-    match words:
+    """Run a command and return its exit status; without arguments, as the program itself."""
+    if arguments is None:
+        # Until a command takes signals over, an interrupt ends the process without a traceback.
+        if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+            signal.signal(signal.SIGINT, signal.SIG_DFL)
+        arguments = sys.argv[1:]
+    match list(arguments):
         case ["serve", *flags]:
+            from trioetcd.cli.serve import serve
+
             return serve(flags)
         case ["version" | "--version", *_]:
+            from trioetcd.cli.announce import version_text
+
             sys.stdout.write(version_text())
             return 0
         case ["-h" | "--help" | "help", *_]:
