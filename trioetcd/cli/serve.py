@@ -18,6 +18,7 @@ from actors.cluster.initial import BadInitialCluster, check_bootstrap, check_joi
 from actors.kernel import describe
 from trioetcd.cli import systemd
 from trioetcd.cli.announce import announce, introduce, version_text
+from trioetcd.cli.data_dir import BadDataDir, look_around
 from trioetcd.cli.logs import BadOutput, LineLog, open_log
 from trioetcd.config.help import USAGE, full_help
 from trioetcd.config.load import load
@@ -51,20 +52,26 @@ def serve(arguments: Sequence[str]) -> int:
         LineLog([sys.stderr]).warning("failed to verify flags", error=str(error))
         return FATAL
     introduce(config, log, arguments)
-    is_new = not _has_log(config)
     try:
+        look_around(config.node.data_dir or Path(), log)
+        is_new = not _has_log(config)
         if is_new:
-            check_first_start(config)
-            node = config.node
-            if node.joins:
-                check_join(node.initial_cluster, node.name)
-            else:
-                check_bootstrap(node.initial_cluster, node.name, node.peer_urls)
-    except (ConfigError, BadInitialCluster) as error:
+            _check_beginning(config)
+    except (ConfigError, BadInitialCluster, BadDataDir) as error:
         log.fatal("failed to start etcd", error=str(error))
         return FATAL
     announce(config, log, is_new)
     return run(config, log)
+
+
+def _check_beginning(config: ServerConfig) -> None:
+    """Raises ConfigError or BadInitialCluster."""
+    node = config.node
+    check_first_start(config)
+    if node.joins:
+        check_join(node.initial_cluster, node.name)
+    else:
+        check_bootstrap(node.initial_cluster, node.name, node.peer_urls)
 
 
 def _has_log(config: ServerConfig) -> bool:
