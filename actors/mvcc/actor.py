@@ -41,7 +41,7 @@ from actors.raft.types import (
     Snapshot,
     conf_change_of,
 )
-from wire.errors import EtcdError, LeaderChanged
+from wire.errors import EtcdError, LeaderChanged, RequestTimeout
 
 INBOX_CALLS = 256
 SLICE_ENTRIES = 500  # applied between two turns of the event loop: 3 to 5 ms
@@ -155,8 +155,8 @@ class Followers(Protocol):
 
     def leases_changed(self, changes: LeaseChanges) -> None: ...
 
-    def replaced(self) -> None:
-        """The state was replaced by another, later one."""
+    def replaced(self, index: int) -> None:
+        """The state was replaced by a later one, of the snapshot at this log index."""
         ...
 
 
@@ -284,7 +284,8 @@ class _Desk:
                     self._idle.append(message)
 
     async def _install(self, snapshot: Snapshot) -> None:
-        """Take over a leader's state; who waits for entries it includes is not answered."""
+        """Take over a leader's state.  Who waits for entries is told that nobody knows: they
+        may be in it."""
         index = snapshot.metadata.index
         if index <= self._rows.applied_index:
             return
@@ -294,8 +295,12 @@ class _Desk:
         await self._backend.install(index, self._machine.restore)
         self.conf_state = snapshot.metadata.conf_state
         self._configuration = Configuration.of(self.conf_state)
+        for span in self._spans:
+            if not span.reply.done:
+                span.reply.refuse(RequestTimeout())
         self._spans.clear()
         self._results = []
+        self._forwarded.give_up()
         self._followers.leases_changed(
             LeaseChanges(
                 before,
@@ -303,7 +308,7 @@ class _Desk:
                 {lease_id: left for lease_id, _, left in leases.leases() if left},
             )
         )
-        self._followers.replaced()
+        self._followers.replaced(index)
         self._followers.applied(
             Progress(index, self._rows.applied_term, self._store.revision, (), self.conf_state)
         )
@@ -420,6 +425,14 @@ class ForwardedProposals:
         self._groups[first] = group, {}
         for one in group.request_ids:
             self._group_of[one] = first
+
+    def give_up(self) -> None:
+        """Nobody will know what became of them."""
+        for group, _ in self._groups.values():
+            if not group.reply.done:
+                group.reply.refuse(RequestTimeout())
+        self._groups.clear()
+        self._group_of.clear()
 
     def answer(self, entries: list[Entry], results: Results) -> None:
         for entry, result in zip(entries, results, strict=True):

@@ -32,6 +32,7 @@ from wire.errors import (
     EtcdError,
     LeaderChanged,
     NotLeader,
+    RequestTimeout,
     TooManyRequests,
     UnhealthyCluster,
 )
@@ -475,7 +476,10 @@ class _Desk:
         while self._snapshots and (self._snapshots[0].receipt or 0) <= receipt:
             snapshot = self._snapshots.popleft().snapshot
             assert snapshot is not None
-            self._spans.clear()  # nothing this member appended before is answered any more
+            for span in self._spans:  # this member appended them once; they may be in it
+                if not span.reply.done:
+                    span.reply.refuse(RequestTimeout())
+            self._spans.clear()
             self._machine.install(snapshot)
 
     def _commit(self, entries: list[Entry]) -> None:

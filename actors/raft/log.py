@@ -191,7 +191,7 @@ class Log:
         """Whether that moved the commit index, which never goes back."""
         if index <= self.committed:
             return False
-        invariant(index <= self.last_index, "what is committed is here", index=index, log=self)
+        invariant(index <= self.last_index, "what is committed is in this log: was it cut short, or lost?", index=index, log=self)
         self.committed = index
         return True
 

@@ -54,6 +54,10 @@ class Snapshotter:
         self.last_index = last_index
         self.retention = retention
 
+    def installed(self, index: int) -> None:
+        """A leader's snapshot is on disk here: the next one is counted from it."""
+        self.last_index = max(self.last_index, index)
+
     def reached(self, index: int, term: int, conf_state: ConfState) -> None:
         """Said after every batch; wakes the actor only when there is enough for a snapshot."""
         if index - self.last_index >= self.retention.snapshot_count:

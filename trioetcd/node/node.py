@@ -115,6 +115,8 @@ class Node:
             except EtcdError as refusal:
                 self.log.warning("failed to publish local member", error=str(refusal))
                 await trio.sleep(PUBLISH_RETRY)
+            except ActorStopped:
+                await trio.sleep_forever()  # the tree ends, and says why
         self.log.info(
             "published local member to cluster through raft",
             local_member_name=settings.name,

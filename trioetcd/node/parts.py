@@ -130,7 +130,8 @@ class Fanout:
     def leases_changed(self, changes: LeaseChanges) -> None:
         self._lessor.changed(changes)
 
-    def replaced(self) -> None:
+    def replaced(self, index: int) -> None:
+        self._snapshotter.installed(index)
         self._hub.store_replaced(self._store)
 
 
