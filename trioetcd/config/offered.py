@@ -23,15 +23,23 @@ NO_EFFECT_YET = (
     "compaction-sleep-interval",
     "corrupt-check-time",
     "cors",
+    "downgrade-check-time",
     "enable-distributed-tracing",
     "enable-pprof",
     "host-whitelist",
     "listen-client-http-urls",
     "metrics",
+    "raft-read-timeout",
+    "raft-write-timeout",
     "warning-apply-duration",
     "warning-unary-request-duration",
 )
-GATES_WITHOUT_EFFECT_YET = ("StopGRPCServiceOnDefrag", "InitialCorruptCheck", "CompactHashCheck")
+GATES_WITHOUT_EFFECT_YET = (
+    "StopGRPCServiceOnDefrag",
+    "InitialCorruptCheck",
+    "CompactHashCheck",
+    "SetMemberLocalAddr",
+)
 
 
 def check_offered(given: Given) -> None:
