@@ -8,10 +8,15 @@ from contextlib import AsyncExitStack, asynccontextmanager
 
 import trio
 
+from actors.backend.engine import MemoryEngine
+from actors.kernel import InlineWorker
 from tests.node.caller import Caller
-from trioetcd.node.node import Node, open_node
+from trioetcd.node.listening import PeerTLS
+from trioetcd.node.node import Node, start_node
+from trioetcd.node.parts import Seams
 from trioetcd.node.settings import NodeSettings
 from trioetcd.testing.disk import SimulatedDisk
+from wire.log import NullLog
 from wire.memory_network import MemoryNetwork
 from wire.pb import etcdserverpb
 
@@ -25,8 +30,9 @@ class Member:
         self.settings = settings
         self.node: Node | None = None
         self._cluster = cluster
-        self._rng = random.Random(seed)
-        self.disk = SimulatedDisk(self._rng)
+        self._seed = seed
+        self.disk = SimulatedDisk(random.Random(seed))
+        self.engine = MemoryEngine()
         self._scope = trio.CancelScope()
         self._ended = trio.Event()
 
@@ -53,8 +59,11 @@ class Member:
     async def _run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         network = self._cluster.network.host(self.settings.name)
         with self._scope:
-            async with open_node(
-                self.settings, rng=self._rng, disk=self.disk, network=network
+            worker = InlineWorker()
+            rng = random.Random(trio.current_time() + self._seed)
+            seams = Seams(network, None, self.disk, worker, worker, rng, self._cluster.unix)
+            async with start_node(
+                self.settings, seams, lambda _: self.engine, log=NullLog(), tls=PeerTLS()
             ) as node:
                 self.node = node
                 task_status.started()
@@ -73,11 +82,12 @@ class Cluster:
         self.network = MemoryNetwork("test")
         self.members: dict[str, Member] = {}
 
+    def unix(self) -> float:
+        return 1.7e9 + trio.current_time()
+
     def settings(self, name: str, names: list[str], **more) -> NodeSettings:
         cluster = {one: (f"http://{one}:2380",) for one in names}
-        return NodeSettings(
-            name=name, peer_urls=cluster[name], initial_cluster=cluster, **more
-        )
+        return NodeSettings(name=name, peer_urls=cluster[name], initial_cluster=cluster, **more)
 
     def add(self, settings: NodeSettings) -> Member:
         member = Member(self, settings, len(self.members) + 1)

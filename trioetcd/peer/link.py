@@ -93,6 +93,7 @@ class Link:
         self._around = around
         self._log = around.log.bind(peer_id=f"{peer:x}")
         self._headers = around.introduction(peer)
+        self._reached = trio.Event()
         self._turn = 0  # which URL to try
         self._requests: Channel | None = None
         self._snapshot_asked = trio.Event()
@@ -202,6 +203,8 @@ class Link:
 
     def _opened(self, lane: Lane, channel: Channel) -> None:
         lane.open()
+        self._reached.set()
+        self._reached = trio.Event()
         if lane is self.control:
             self._requests = channel
             self.active_since = trio.current_time()
