@@ -106,6 +106,19 @@ class Watching:
             return key == self.key
         return key >= self.key and (self.range_end == b"\0" or key < self.range_end)
 
+    def drop_fragments(self) -> None:
+        """The connection is gone: the rest of a response that came in part will not come."""
+        while self.deliveries and self.deliveries[-1].is_fragment:
+            self.deliveries.pop()
+
+    @property
+    def next_revision(self) -> int:
+        """From where to go on."""
+        if not self.deliveries:
+            return self.start_revision
+        last = self.deliveries[-1]
+        return 1 + (last.events[-1].revision if last.events else last.revision)
+
 
 def keys_of(request: Request) -> tuple[bytes, ...]:
     if isinstance(request, PutAll):

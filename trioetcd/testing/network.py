@@ -16,7 +16,7 @@ import heapq
 import random
 from collections import deque
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import count
 
 import trio
@@ -81,9 +81,13 @@ class SimulatedNetwork:
     def way(self, source: str, target: str) -> Way:
         key = source, target
         if key not in self._ways:
-            usual = self.usual
-            self._ways[key] = Way(usual.delay, usual.jitter, usual.loss, usual.bytes_per_second)
+            self._ways[key] = replace(self.usual)
         return self._ways[key]
+
+    def change(self, source: str, target: str, like: Way) -> None:
+        """Another delay, loss and width; whether it is cut stays."""
+        cut = self.way(source, target).is_cut
+        self._ways[source, target] = replace(like, is_cut=cut)
 
     def cut(self, sources: Iterable[str], targets: Iterable[str], *, one_way: bool = False) -> None:
         """Nothing passes from the ones to the others; nor back, unless it is `one_way`."""

@@ -1,0 +1,257 @@
+"""A whole cluster, its clients and its misfortunes, in one process and from one seed.
+
+The members are real: every actor, the log's bytes, HTTP/2 between them and to the clients.
+Simulated are the five seams: Trio's clock jumps, the network and the disks are in memory, work
+for threads is done in place and takes simulated time, and all chance comes from the seed.  So a
+run is a function of its seed, and a failing seed can be looked at as often as one likes.
+
+    outcome = simulate(48213, Scenario(members=3))
+
+What is checked is what etcd promises; see `verdict`.
+"""
+
+from __future__ import annotations
+
+import random
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass, field
+
+import trio
+import trio.testing
+
+from actors.snapshot.actor import Retention
+from trioetcd.node.settings import NodeSettings
+from trioetcd.testing.checker import Wrong
+from trioetcd.testing.faults import Disturber
+from trioetcd.testing.history import Put, Watching
+from trioetcd.testing.member import Member, Stage
+from trioetcd.testing.network import SimulatedNetwork
+from trioetcd.testing.scheduling import repeatable
+from trioetcd.testing.trace import Trace
+from trioetcd.testing.verdict import Findings, final_events, hashes, judge
+from trioetcd.testing.workload import KEYS, Client, Notes, open_client
+
+RECOVERY_SECONDS = 60.0  # after the last disturbance, for every member to serve
+SETTLE_SECONDS = 15.0  # for everything to have been applied, and leases to run out
+TELL_SECONDS = 15.0  # for watches to notice that a connection is dead, and to catch up
+RETRY_SECONDS = 0.2
+JUDGE = 900  # the number of the first client that looks at the result
+LOOK_SECONDS = 0.05  # between looks at who leads
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scenario:
+    """How large, how long and how rough.  Times in simulated seconds."""
+
+    members: int = 3
+    clients: int = 3
+    watchers: int = 2
+    holders: int = 1  # of leases
+    seconds: float = 15.0
+    pause: float = 0.15  # on average between a client's operations
+    trouble: float | None = 1.5  # on average between disturbances; None: none
+
+
+@dataclass
+class Outcome:
+    seed: int
+    digest: str = ""  # the same for the same seed, else something is not simulated
+    operations: int = 0
+    revision: int = 0
+    seconds: float = 0.0  # simulated
+    disturbances: dict[str, int] = field(default_factory=dict)
+    refusals: dict[str, int] = field(default_factory=dict)
+
+
+def simulate(seed: int, scenario: Scenario | None = None, trace: Trace | None = None) -> Outcome:
+    """Run a seed.
+
+    Raises:
+        Wrong: a promise was broken.
+        Exception: a member failed that nobody had disturbed.
+    """
+    world = _World(seed, scenario or Scenario(), trace or Trace())
+    with repeatable(seed):
+        clock = trio.testing.MockClock(autojump_threshold=0)
+        trio.run(world.run, clock=clock)
+    return world.outcome
+
+
+class _World:
+    def __init__(self, seed: int, scenario: Scenario, trace: Trace) -> None:
+        self.outcome = Outcome(seed)
+        self.scenario = scenario
+        self.trace = trace
+        self.rng = random.Random(seed)
+        self.notes = Notes(trace)
+        self.network = SimulatedNetwork(self._generator())
+        self.members: list[Member] = []
+        self.leaders: dict[int, str] = {}  # by term
+        self.judges = 0
+
+    def _generator(self) -> random.Random:
+        """Each part has its own, so that they disturb each other less between versions."""
+        return random.Random(self.rng.getrandbits(64))
+
+    async def run(self) -> None:
+        async with trio.open_nursery() as nursery:
+            await nursery.start(self.network.run)
+            stage = Stage(nursery, self.network, self.trace)
+            self.members = [
+                Member(stage, settings, self._generator()) for settings in self._settings()
+            ]
+            nursery.start_soon(self._look)
+            for member in self.members:
+                member.boot()
+            async with trio.open_nursery() as watchers:
+                async with trio.open_nursery() as writers:
+                    await self._trouble(writers, watchers)
+                    writers.cancel_scope.cancel()
+                revision = await self._settle()
+                watchers.cancel_scope.cancel()
+            await self._judge(revision)
+            for member in self.members:
+                member.stop()
+                await member.ended()
+            nursery.cancel_scope.cancel()
+        self._check_members()
+        self.outcome.digest = self.trace.digest
+
+    def _settings(self) -> list[NodeSettings]:
+        names = [f"m{number}" for number in range(1, self.scenario.members + 1)]
+        cluster: dict[str, tuple[str, ...]] = {name: (f"http://{name}:2380",) for name in names}
+        retention = self.rng.choice((Retention(), Retention(snapshot_count=40, catchup_entries=10)))
+        return [
+            NodeSettings(
+                name=name,
+                peer_urls=cluster[name],
+                client_urls=(f"http://{name}:2379",),
+                initial_cluster=cluster,
+                retention=retention,
+                lease_checkpoints=self.rng.random() < 0.5,
+                watch_progress_interval=3.0,
+            )
+            for name in names
+        ]
+
+    # -- The rough part
+
+    async def _trouble(self, writers: trio.Nursery, watchers: trio.Nursery) -> None:
+        """Everything at once, until the time is up and every disturbance has ended."""
+        scenario = self.scenario
+        names = self._start_clients(writers, watchers)
+        await self._until_serving()
+        if scenario.trouble is None:
+            await trio.sleep(scenario.seconds)
+            return
+        disturber = Disturber(self.members, names, self.network, self._generator(), self.trace)
+        with trio.move_on_after(scenario.seconds):
+            await disturber.run(scenario.trouble)
+        self.outcome.disturbances = disturber.counts
+        self.trace.note("world", "calms down")
+        self.network.calm()
+        for member in self.members:
+            member.lose_power_after(1 << 60)
+            if not member.is_up:
+                member.boot()
+        await self._until_serving()
+
+    def _start_clients(self, writers: trio.Nursery, watchers: trio.Nursery) -> list[str]:
+        scenario = self.scenario
+        kinds = ["work"] * scenario.clients + ["watch"] * scenario.watchers
+        kinds += ["hold"] * scenario.holders
+        for number, kind in enumerate(kinds, 1):
+            nursery = watchers if kind == "watch" else writers
+            nursery.start_soon(self._client, number, kind)
+        return [f"client{number}" for number in range(1, len(kinds) + 1)]
+
+    async def _client(self, number: int, kind: str) -> None:
+        network = self.network.host(f"client{number}")
+        addresses = [member.address for member in self.members]
+        rng = self._generator()
+        async with open_client(number, network, addresses, rng, self.notes) as client:
+            if kind == "work":
+                await client.work(self.scenario.pause)
+            elif kind == "watch":
+                await client.watch(self._something_to_watch(client))
+            else:
+                await client.hold_leases()
+
+    def _something_to_watch(self, client: Client) -> Watching:
+        if client.rng.random() < 0.5:
+            return Watching(1, b"\0", b"\0")
+        if client.rng.random() < 0.5:
+            return Watching(1, client.rng.choice(KEYS))
+        return Watching(1, KEYS[0], KEYS[3])
+
+    async def _until_serving(self) -> None:
+        with trio.move_on_after(RECOVERY_SECONDS) as waiting:
+            for member in self.members:
+                while member.node is None:
+                    self._check_members()
+                    if not member.is_up:
+                        member.boot()  # a fault of the rough part struck late
+                    await member.changed.wait()
+        if waiting.cancelled_caught:
+            down = [member.name for member in self.members if member.node is None]
+            raise Wrong(f"{RECOVERY_SECONDS} s after the last disturbance {down} do not serve")
+
+    def _check_members(self) -> None:
+        for member in self.members:
+            if member.failure is not None:
+                raise member.failure
+
+    async def _look(self) -> None:
+        """There is never more than one leader in a term."""
+        while True:
+            for member in self.members:
+                if member.node is None:
+                    continue
+                status = member.node.parts.raft.status
+                if status.is_leader:
+                    known = self.leaders.setdefault(status.term, member.name)
+                    if known != member.name:
+                        raise Wrong(f"{known} and {member.name} both lead in term {status.term}")
+            await trio.sleep(LOOK_SECONDS)
+
+    # -- The calm part
+
+    async def _settle(self) -> int:
+        """Let everything be applied, told and run out; the revision that all was told up to."""
+        await self._write_everywhere()
+        await trio.sleep(SETTLE_SECONDS)
+        revision = max(one.node.parts.store.revision for one in self.members if one.node)
+        await trio.sleep(TELL_SECONDS)
+        self._check_members()
+        return revision
+
+    async def _write_everywhere(self) -> None:
+        """Now that all is calm every member must take a write soon."""
+        with trio.move_on_after(RECOVERY_SECONDS) as waiting:
+            for member in self.members:
+                async with self._judging(member) as client:
+                    operation = None
+                    while operation is None or not operation.is_known:
+                        operation = await client.do(Put(KEYS[0], client.value()))
+                        await trio.sleep(RETRY_SECONDS)
+        if waiting.cancelled_caught:
+            raise Wrong(f"{member.name} takes no writes {RECOVERY_SECONDS} s after it serves")
+
+    def _judging(self, member: Member) -> AbstractAsyncContextManager[Client]:
+        """A client of one member only."""
+        self.judges += 1
+        network = self.network.host("judge")
+        rng = self._generator()
+        return open_client(JUDGE + self.judges, network, [member.address], rng, self.notes)
+
+    async def _judge(self, revision: int) -> None:
+        events, found = [], []
+        for member in self.members:
+            async with self._judging(member) as client:
+                found.append(await hashes(client))
+                events.append(await final_events(client, found[-1][0]))
+        self.outcome.seconds = trio.current_time()
+        self.outcome.operations = len(self.notes.operations)
+        self.outcome.refusals = self.notes.refusals
+        self.outcome.revision = found[0][0]
+        judge(Findings(self.notes, events, found, revision))

@@ -1,0 +1,114 @@
+"""What must hold after a simulation, whatever happened in it.
+
+- the operations of every key are linearizable, and all of them fit the log of changes;
+- all members have the same log and the same hash of everything;
+- every watch told all that happened, in order, once;
+- no lease ended before its time was up, and each ended.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import trio
+
+from trioetcd.testing.checker import Wrong, check_keys
+from trioetcd.testing.history import Event, Operation, keys_of
+from trioetcd.testing.replay import Log, check_replay, log_of
+from trioetcd.testing.watches import check_watch
+from trioetcd.testing.workload import LEASED, Client, Leased, Notes, event_of
+from wire.pb import etcdserverpb
+
+ANSWER_SECONDS = 10.0  # for each member's, when all is calm
+
+
+@dataclass(frozen=True)
+class Findings:
+    notes: Notes
+    events: Sequence[Sequence[Event]]  # every member's
+    hashes: Sequence[tuple[int, int]]  # every member's revision and hash
+    told_to: int  # a revision up to which every watch has had time to tell
+
+
+async def hashes(client: Client) -> tuple[int, int]:
+    """A member's revision and the hash of all it stores."""
+    request = etcdserverpb.HashKVRequest().SerializeToString()
+    answer = await client.call("/etcdserverpb.Maintenance/HashKV", request)
+    response = etcdserverpb.HashKVResponse.FromString(answer)
+    return response.header.revision, response.hash
+
+
+async def final_events(client: Client, revision: int) -> list[Event]:
+    """Everything that ever happened, as a member tells it."""
+    found: list[Event] = []
+    create = etcdserverpb.WatchCreateRequest(
+        key=b"\0", range_end=b"\0", start_revision=1, fragment=True
+    )
+    request = etcdserverpb.WatchRequest(create_request=create).SerializeToString()
+    async with client.channel().stream("/etcdserverpb.Watch/Watch") as stream:
+        await stream.send(request)
+        with trio.move_on_after(ANSWER_SECONDS):
+            while revision > 1 and (not found or found[-1].revision < revision):
+                message = await stream.receive()
+                if message is None:
+                    break
+                response = etcdserverpb.WatchResponse.FromString(message)
+                found += [event_of(event) for event in response.events]
+    return found
+
+
+def judge(findings: Findings) -> None:
+    """Raises Wrong."""
+    notes = findings.notes
+    log = log_of(findings.events[0])
+    _check_members(findings)
+    ordinary = [one for one in notes.operations if not _is_leased(one)]
+    check_replay(notes.operations, log, expired=[held.key for held in notes.leases])
+    check_keys(ordinary)
+    for watching in notes.watchings:
+        watching.drop_fragments()
+        check_watch(watching, log, findings.told_to)
+    for held in notes.leases:
+        _check_lease(held, notes, log)
+
+
+def _check_members(findings: Findings) -> None:
+    if len(set(findings.hashes)) > 1:
+        raise Wrong(f"members differ: {findings.hashes}")
+    for events in findings.events[1:]:
+        if list(events) != list(findings.events[0]):
+            raise Wrong(f"members tell differently: {set(events) ^ set(findings.events[0])}")
+
+
+def _is_leased(one: Operation) -> bool:
+    return any(key.startswith(LEASED) for key in keys_of(one.request))
+
+
+def _check_lease(held: Leased, notes: Notes, log: Log) -> None:
+    """Its key is there until `ttl` after the last renewal that was acknowledged, then goes."""
+    changes = [event for events in log.values() for event in events if event.key == held.key]
+    if not changes:
+        return  # the put was of unknown outcome, and did not happen
+    if changes[-1].value is not None:
+        raise Wrong(f"{held} has never run out")
+    seen = _first_seen(held.key, notes)
+    if held.revoked is not None and seen >= held.revoked:
+        return
+    for asked, _ in held.renewed:
+        if seen < asked + held.ttl:
+            raise Wrong(f"{held} was gone at {seen}, {asked + held.ttl - seen} s too early")
+
+
+def _first_seen(key: bytes, notes: Notes) -> float:
+    """When anybody first heard that a key was deleted; infinite if nobody did."""
+    return min(
+        (
+            delivery.time
+            for watching in notes.watchings
+            for delivery in watching.deliveries
+            for event in delivery.events
+            if event.key == key and event.value is None
+        ),
+        default=float("inf"),
+    )
