@@ -190,10 +190,14 @@ class StreamExchange(Exchange[Head]):
             EtcdError: the server has ended the call with this.
             trio.BrokenResourceError: it has ended it with OK.
         """
-        while self.unsent >= SEND_BUFFER_BYTES and not self._is_over:
-            await self._room.park()
+        await self.room()
         self.send_nowait(message)
         await trio.lowlevel.checkpoint()
+
+    async def room(self) -> None:
+        """Until `send` would not wait, or the call is over.  May be cancelled and tried again."""
+        while self.unsent >= SEND_BUFFER_BYTES and not self._is_over:
+            await self._room.park()
 
     def send_nowait(self, message: bytes) -> None:
         """The same without waiting; look at `unsent`."""
