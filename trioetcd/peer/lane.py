@@ -6,51 +6,76 @@ from collections import deque
 
 import trio
 
-from actors.raft.types import Message
+from actors.raft.types import Message, MessageType
 from trioetcd.peer.protocol import BATCH_BYTES, join_messages
 
 MAX_MESSAGES = 4096  # that wait; raft itself limits what it sends ahead of answers
+MAX_BYTES = 64 << 20  # of entries that wait; raft's own limit for one member
 
 
 class Lane:
     """Takes messages while its stream is open, and drops them while it is not: raft says
-    everything again that matters, and the old words would only be in the way."""
+    everything again that matters, and the old words would only be in the way.
+
+    Of heartbeats only the newest waits: it says all that the ones before it said.
+    """
 
     def __init__(self, name: str) -> None:
         self.name = name
         self.is_open = False
         self.dropped = 0
-        self._messages: deque[Message] = deque()
+        self._heartbeat: Message | None = None
+        self._messages: deque[tuple[Message, int]] = deque()  # with the bytes of its entries
+        self._bytes = 0
         self._arrived = trio.lowlevel.ParkingLot()
 
     def __len__(self) -> int:
-        return len(self._messages)
+        return len(self._messages) + (self._heartbeat is not None)
 
     def put(self, message: Message) -> bool:
         """Never waits; False if the message was dropped."""
-        if not self.is_open or len(self._messages) >= MAX_MESSAGES:
+        size = sum([len(entry[3]) for entry in message.entries])
+        if not self.is_open or self._is_full(size):
             self.dropped += 1
             return False
-        self._messages.append(message)
+        if message.type is MessageType.HEARTBEAT:
+            self._heartbeat = message
+        else:
+            self._messages.append((message, size))
+            self._bytes += size
         if self._arrived:
             self._arrived.unpark()
         return True
 
+    def _is_full(self, size: int) -> bool:
+        """A message that is larger than all there is room for goes when nothing else waits."""
+        waiting = self._messages
+        return len(waiting) >= MAX_MESSAGES or (bool(waiting) and self._bytes + size > MAX_BYTES)
+
     def open(self) -> None:
-        self._messages.clear()
+        self._clear()
         self.is_open = True
 
     def close(self) -> None:
         self.is_open = False
+        self._clear()
+
+    def _clear(self) -> None:
+        self._heartbeat = None
         self._messages.clear()
+        self._bytes = 0
 
     async def take(self) -> bytes:
         """The next batch: all that waits, up to about BATCH_BYTES."""
-        while not self._messages:
+        while not len(self):
             await self._arrived.park()
-        batch, size = [], 0
-        while self._messages and size < BATCH_BYTES:
-            data = join_messages((self._messages.popleft(),))
-            batch.append(data)
-            size += len(data)
-        return b"".join(batch)
+        batch, taken = [], 0
+        if self._heartbeat is not None:
+            batch.append(self._heartbeat)
+            self._heartbeat = None
+        while self._messages and taken < BATCH_BYTES:
+            message, size = self._messages.popleft()
+            self._bytes -= size
+            taken += size
+            batch.append(message)
+        return join_messages(batch)

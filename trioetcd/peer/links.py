@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 
 import trio
 
-from actors.raft.types import Message, NodeID
+from actors.raft.types import Message, MessageType, NodeID
 from trioetcd.peer.link import Link, Surroundings
 from wire.grpc.channel import Channel
 from wire.http2.headers import Headers
@@ -36,6 +36,10 @@ class Links:
             link = links.get(message.to)
             if link is not None:
                 link.send(message)
+            elif message.type is MessageType.SNAPSHOT:
+                self._around.raft.snapshot_sent(message.to, arrived=False)
+            elif message.type is MessageType.APPEND:
+                self._around.raft.unreachable(message.to)
 
     def follow(self, members: Mapping[NodeID, Sequence[str]]) -> None:
         """The peer URLs of all members from now on; our own do not matter."""

@@ -22,6 +22,7 @@ from wire.http2.headers import Headers
 from wire.status import Status
 from wire.varint import decode as decode_varint
 from wire.varint import encode as encode_varint
+from wire.version import ETCD_VERSION
 
 _SERVICE = "/trioetcd.Peer"
 MESSAGES = f"{_SERVICE}/Messages"
@@ -33,11 +34,12 @@ HASH_KV = f"{_SERVICE}/HashKV"
 PROMOTE = f"{_SERVICE}/Promote"
 VERSION = f"{_SERVICE}/Version"
 
+CHUNK, END = b"\0", b"\1"  # what a message of a snapshot's stream begins with
 BATCH_BYTES = 1 << 20  # of messages joined into one; a larger message goes alone
 MAX_MESSAGE_BYTES = 64 << 20  # of one gRPC message between members
 
 _CLUSTER, _FROM, _TO = b"trioetcd-cluster-id", b"trioetcd-from", b"trioetcd-to"
-_URLS = b"trioetcd-peer-urls"
+_VERSION, _URLS = b"trioetcd-version", b"trioetcd-peer-urls"
 
 
 class Introduction(NamedTuple):
@@ -47,6 +49,7 @@ class Introduction(NamedTuple):
     sender: NodeID
     to: NodeID
     urls: tuple[str, ...] = ()  # of the sender, for who does not know the members yet
+    version: str = ETCD_VERSION
 
     def headers(self) -> Headers:
         return (
@@ -54,7 +57,13 @@ class Introduction(NamedTuple):
             (_FROM, b"%x" % self.sender),
             (_TO, b"%x" % self.to),
             (_URLS, ",".join(self.urls).encode()),
+            (_VERSION, self.version.encode()),
         )
+
+    @property
+    def is_compatible(self) -> bool:
+        """Releases with the same major version understand each other."""
+        return self.version.partition(".")[0] == ETCD_VERSION.partition(".")[0]
 
     @classmethod
     def of(cls, metadata: Metadata) -> Introduction:
@@ -64,7 +73,8 @@ class Introduction(NamedTuple):
                 int(metadata[name.decode()][0], 16) for name in (_CLUSTER, _FROM, _TO)
             )
             urls = metadata[_URLS.decode()][0].decode()
-            return cls(cluster, sender, to, tuple(filter(None, urls.split(","))))
+            version = metadata[_VERSION.decode()][0].decode()
+            return cls(cluster, sender, to, tuple(filter(None, urls.split(","))), version)
         except (KeyError, IndexError, ValueError):
             raise Refused(Status.INVALID_ARGUMENT, "not a call of a member") from None
 

@@ -11,7 +11,8 @@ from actors.raft.codec import MalformedMessage, decode
 from actors.raft.types import Message, MessageType
 from actors.snapshot.files import SnapshotBroken
 from actors.snapshot.transfer import IncomingSnapshot, SnapshotSink
-from trioetcd.peer.sending import CHUNK, END, STALL_SECONDS
+from trioetcd.peer.protocol import CHUNK, END
+from trioetcd.peer.sending import STALL_SECONDS
 from wire.errors import Refused
 from wire.grpc.service import ServerStream
 from wire.status import Status
@@ -25,11 +26,12 @@ class _Incomplete(Refused):
 
 
 async def receive_snapshot(stream: ServerStream, sink: SnapshotSink, worker: Worker) -> Message:
-    """Take in a snapshot; returns raft's message about it.
+    """Say that it may come, and take in a snapshot; returns raft's message about it.
 
     Raises:
         EtcdError: it is not whole, or there is no place for it.
     """
+    await stream.send(b"")
     message = _announcement(await _next(stream))
     assert message.snapshot is not None
     incoming = sink.begin(message.snapshot.metadata)

@@ -1,7 +1,7 @@
 """A snapshot on its way out: checked at the other end, and slow enough to disturb nobody.
 
-The first message of the stream is raft's own; then come chunks, each behind CHUNK, and at last
-END with the SHA-256 of all chunks and how many bytes they were.
+The receiver begins: it says that it is ready.  Then comes raft's own message, then chunks, each
+behind CHUNK, and at last END with the SHA-256 of all chunks and how many bytes they were.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ from actors.raft.codec import encode
 from actors.raft.types import Message, SnapshotMetadata
 from actors.raft.types import Snapshot as RaftSnapshot
 from actors.snapshot.transfer import OutgoingSnapshot, SnapshotSource
-from trioetcd.peer.protocol import SNAPSHOT
+from trioetcd.peer.protocol import CHUNK, END, SNAPSHOT
 from wire.grpc.channel import Channel
 from wire.grpc.client_calls import StreamExchange
 from wire.grpc.client_errors import Unavailable
 from wire.http2.headers import Headers
 
-CHUNK, END = b"\0", b"\1"
 BYTES_PER_SECOND = 48 << 20
+REST = 3.0  # times as long as a chunk took to make, others have the loop for themselves
 STALL_SECONDS = 30.0  # in which the receiver must take something, or say that it has it all
 
 
@@ -36,31 +36,53 @@ async def send_snapshot(
     Raises:
         EtcdError: the receiver refuses it, or the connection broke.
     """
-    outgoing = await source.open()
-    try:
-        async with channel.stream(SNAPSHOT, metadata=headers) as stream:
+    async with channel.stream(SNAPSHOT, metadata=headers) as stream:
+        await _hear(stream)
+        outgoing = await source.open()
+        try:
             snapshot = RaftSnapshot(outgoing.metadata)
             await stream.send(encode(replace(message, snapshot=snapshot)))
             size = await _send_chunks(stream, outgoing)
-            with trio.move_on_after(STALL_SECONDS):
-                await stream.receive()
-                return outgoing.metadata, size
-            raise Unavailable("the receiver says nothing", maybe_sent=True)
-    finally:
-        outgoing.close()
+        finally:
+            outgoing.close()
+        await _hear(stream)
+    return outgoing.metadata, size
+
+
+async def _hear(stream: StreamExchange) -> None:
+    """That the receiver is ready, or has it all.  Raises EtcdError."""
+    with trio.move_on_after(STALL_SECONDS):
+        if await stream.receive() is not None:
+            return
+    raise Unavailable("the receiver says nothing", maybe_sent=True)
 
 
 async def _send_chunks(stream: StreamExchange, outgoing: OutgoingSnapshot) -> int:
-    began = trio.current_time()
+    chunks = outgoing.chunks()
     digest, size = sha256(), 0
-    for chunk in outgoing.chunks():
+    while True:
+        began = trio.current_time()
+        chunk = next(chunks, None)
+        if chunk is None:
+            break
         digest.update(chunk)
         size += len(chunk)
-        with trio.move_on_after(STALL_SECONDS) as sending:
-            await stream.send(CHUNK + chunk)
-        if sending.cancelled_caught:
+        effort = trio.current_time() - began
+        if not await moves(stream, STALL_SECONDS):
             raise Unavailable("the receiver takes nothing", maybe_sent=True)
-        await trio.sleep_until(began + size / BYTES_PER_SECOND)
+        await stream.send(CHUNK + chunk)
+        await trio.sleep(max(len(chunk) / BYTES_PER_SECOND, REST * effort))
     await stream.send(END + digest.digest() + size.to_bytes(8, "big"))
     stream.done_sending()
     return size
+
+
+async def moves(stream: StreamExchange, seconds: float) -> bool:
+    """Wait until more may be sent; False when the other side takes nothing for so long."""
+    while True:
+        unsent = stream.unsent
+        with trio.move_on_after(seconds):
+            await stream.room()
+            return True
+        if stream.unsent >= unsent:
+            return False

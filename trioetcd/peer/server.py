@@ -27,6 +27,7 @@ from wire.errors import Refused
 from wire.grpc.service import Context, Registry, ServerStream, UnaryCall
 from wire.log import Log
 from wire.status import Status
+from wire.version import ETCD_VERSION
 
 Question = Callable[[bytes], Awaitable[bytes]]
 
@@ -88,6 +89,14 @@ class PeerService:
                 local_member_cluster_id=f"{self._cluster_id:x}",
             )
             raise ClusterMismatch
+        if not caller.is_compatible:
+            self._log.warning(
+                "request sent was ignored due to incompatible version",
+                remote_peer_id=f"{caller.sender:x}",
+                remote_peer_server_version=caller.version,
+                local_member_server_version=ETCD_VERSION,
+            )
+            raise Refused(Status.FAILED_PRECONDITION, "incompatible version")
         if self._members.is_removed(caller.sender):
             raise Removed
         if caller.to != self._own:
@@ -130,5 +139,6 @@ class PeerService:
         assert message.snapshot is not None
         index = message.snapshot.metadata.index
         self._log.info("received and saved database snapshot", snapshot_index=index)
-        self._raft.step(message)
+        if message.to != self._own or not self._raft.step(message):
+            raise Refused(Status.UNAVAILABLE, "raft does not take the snapshot now")
         await stream.send(b"")
