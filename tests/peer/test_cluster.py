@@ -77,7 +77,8 @@ async def test_without_a_quorum_nothing_is_acknowledged_and_with_one_again_all_i
         assert await left.caller.get(b"a") == "etcdserver: request timed out"
         await others[0].start()
         await cluster.leader()
-        assert not isinstance(await left.caller.put(b"b"), str)
+        answer = await left.caller.put(b"b")
+        assert not isinstance(answer, str), (answer, trio.current_time(), left.is_leader)
         assert (await others[0].caller.get(b"b")).count == 1
 
 

@@ -101,7 +101,9 @@ class Link:
 
     def send(self, message: Message) -> None:
         """Never waits; may drop the message."""
-        if message.type in BULK:
+        if message.type is MessageType.PROPOSE and not self.bulk.is_open:
+            self.control.put(message)  # nobody says it again, and the other stream may be open
+        elif message.type in BULK:
             if not self.bulk.put(message):
                 self._around.raft.unreachable(self.peer)
         elif message.type is MessageType.SNAPSHOT:
