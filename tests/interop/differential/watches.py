@@ -157,9 +157,13 @@ class WatchStream:
 
     @property
     def waits_for_future(self) -> bool:
-        """Whether a watch starts at a revision that is yet to come."""
-        next_revision = self._world.revision + 1
-        return any(wanted and wanted.first > next_revision for wanted in self.watches.values())
+        """Whether a watch starts at a revision that is yet to come, the next one included.
+
+        To be asked when everything is settled: a watch that began with the next revision, because
+        it was given none, has seen it by then.
+        """
+        now = self._world.revision
+        return any(wanted and wanted.first > now for wanted in self.watches.values())
 
     # -- Requests.  Those that end something need everything to be settled.
 
