@@ -102,6 +102,17 @@ class Member:
         self._note("is told to stop")
         self._leave.set()
 
+    async def mend(self) -> None:
+        """Take back faults that have not struck; one that has, or a stop, is waited for."""
+        if self.disk.fail_next_sync:
+            self.may_fail = self.disk.fail_next_sync = False
+        if self._mount is not None:
+            self._mount.operations_left = None
+        if self.may_fail or self._leave.is_set() or self._scope.cancel_called:
+            await self.ended()
+        if not self.is_up:
+            self.boot()
+
     async def ended(self) -> None:
         await self._ended.wait()
 

@@ -151,9 +151,7 @@ class _World:
         self.trace.note("world", "calms down")
         self.network.calm()
         for member in self.members:
-            member.lose_power_after(1 << 60)
-            if not member.is_up:
-                member.boot()
+            await member.mend()
         await self._until_serving()
 
     def _start_clients(self, writers: trio.Nursery, watchers: trio.Nursery) -> list[str]:
@@ -189,8 +187,6 @@ class _World:
             for member in self.members:
                 while member.node is None:
                     self._check_members()
-                    if not member.is_up:
-                        member.boot()  # a fault of the rough part struck late
                     await member.changed.wait()
         if waiting.cancelled_caught:
             down = [member.name for member in self.members if member.node is None]
