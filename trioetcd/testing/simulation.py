@@ -13,6 +13,7 @@ What is checked is what etcd promises; see `verdict`.
 from __future__ import annotations
 
 import random
+from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 
@@ -28,12 +29,11 @@ from trioetcd.testing.member import Member, Stage
 from trioetcd.testing.network import SimulatedNetwork
 from trioetcd.testing.scheduling import repeatable
 from trioetcd.testing.trace import Trace
-from trioetcd.testing.verdict import Findings, final_events, hashes, judge
+from trioetcd.testing.verdict import LEASED_RANGE, Findings, final_events, hashes, judge
 from trioetcd.testing.workload import KEYS, Client, Notes, open_client
 
 RECOVERY_SECONDS = 60.0  # after the last disturbance, for every member to serve
-SETTLE_SECONDS = 15.0  # for everything to have been applied, and leases to run out
-TELL_SECONDS = 15.0  # for watches to notice that a connection is dead, and to catch up
+SETTLE_SECONDS = 20.0  # at most, for each: leases to run out, all to apply, watches to catch up
 RETRY_SECONDS = 0.2
 JUDGE = 900  # the number of the first client that looks at the result
 LOOK_SECONDS = 0.05  # between looks at who leads
@@ -47,9 +47,9 @@ class Scenario:
     clients: int = 3
     watchers: int = 2
     holders: int = 1  # of leases
-    seconds: float = 15.0
-    pause: float = 0.15  # on average between a client's operations
-    trouble: float | None = 1.5  # on average between disturbances; None: none
+    seconds: float = 10.0
+    pause: float = 0.05  # on average between a client's operations
+    trouble: float | None = 1.0  # on average between disturbances; None: none
 
 
 @dataclass
@@ -107,9 +107,9 @@ class _World:
                 async with trio.open_nursery() as writers:
                     await self._trouble(writers, watchers)
                     writers.cancel_scope.cancel()
-                revision = await self._settle()
+                findings = await self._settle()
                 watchers.cancel_scope.cancel()
-            await self._judge(revision)
+            judge(findings)
             for member in self.members:
                 member.stop()
                 await member.ended()
@@ -120,6 +120,7 @@ class _World:
     def _settings(self) -> list[NodeSettings]:
         names = [f"m{number}" for number in range(1, self.scenario.members + 1)]
         cluster: dict[str, tuple[str, ...]] = {name: (f"http://{name}:2380",) for name in names}
+        heartbeat = self.rng.choice((0.1, 0.2))
         retention = self.rng.choice((Retention(), Retention(snapshot_count=40, catchup_entries=10)))
         return [
             NodeSettings(
@@ -127,6 +128,8 @@ class _World:
                 peer_urls=cluster[name],
                 client_urls=(f"http://{name}:2379",),
                 initial_cluster=cluster,
+                heartbeat_interval=heartbeat,
+                election_timeout=10 * heartbeat,
                 retention=retention,
                 lease_checkpoints=self.rng.random() < 0.5,
                 watch_progress_interval=3.0,
@@ -212,14 +215,16 @@ class _World:
 
     # -- The calm part
 
-    async def _settle(self) -> int:
-        """Let everything be applied, told and run out; the revision that all was told up to."""
+    async def _settle(self) -> Findings:
+        """Let everything be written, run out and be told, as far as it will in due time."""
         await self._write_everywhere()
-        await trio.sleep(SETTLE_SECONDS)
-        revision = max(one.node.parts.store.revision for one in self.members if one.node)
-        await trio.sleep(TELL_SECONDS)
+        stores = [one.node.parts.store for one in self.members if one.node]
+        await _until(lambda: not any(store.index.count(*LEASED_RANGE) for store in stores))
+        await _until(lambda: len({store.revision for store in stores}) == 1)
+        findings = await self._find()
+        await _until(lambda: findings.is_all_told)
         self._check_members()
-        return revision
+        return findings
 
     async def _write_everywhere(self) -> None:
         """Now that all is calm every member must take a write soon."""
@@ -240,7 +245,7 @@ class _World:
         rng = self._generator()
         return open_client(JUDGE + self.judges, network, [member.address], rng, self.notes)
 
-    async def _judge(self, revision: int) -> None:
+    async def _find(self) -> Findings:
         events, found = [], []
         for member in self.members:
             async with self._judging(member) as client:
@@ -250,4 +255,11 @@ class _World:
         self.outcome.operations = len(self.notes.operations)
         self.outcome.refusals = self.notes.refusals
         self.outcome.revision = found[0][0]
-        judge(Findings(self.notes, events, found, revision))
+        return Findings(self.notes, events, found)
+
+
+async def _until(condition: Callable[[], bool]) -> None:
+    """Or until it has had its time: then the verdict says what is wrong."""
+    with trio.move_on_after(SETTLE_SECONDS):
+        while not condition():  # noqa: ASYNC110 - nobody tells
+            await trio.sleep(LOOK_SECONDS)

@@ -20,6 +20,7 @@ from trioetcd.testing.watches import check_watch
 from trioetcd.testing.workload import LEASED, Client, Leased, Notes, event_of
 from wire.pb import etcdserverpb
 
+LEASED_RANGE = LEASED, LEASED[:-1] + b"0"
 ANSWER_SECONDS = 10.0  # for each member's, when all is calm
 
 
@@ -28,7 +29,20 @@ class Findings:
     notes: Notes
     events: Sequence[Sequence[Event]]  # every member's
     hashes: Sequence[tuple[int, int]]  # every member's revision and hash
-    told_to: int  # a revision up to which every watch has had time to tell
+
+    @property
+    def revision(self) -> int:
+        """Up to which every watch should tell."""
+        return max(revision for revision, _ in self.hashes)
+
+    @property
+    def is_all_told(self) -> bool:
+        """Whether every watch is as far as it will be."""
+        return all(
+            watching.next_revision
+            > max((one.revision for one in self.events[0] if watching.covers(one.key)), default=0)
+            for watching in self.notes.watchings
+        )
 
 
 async def hashes(client: Client) -> tuple[int, int]:
@@ -64,11 +78,12 @@ def judge(findings: Findings) -> None:
     log = log_of(findings.events[0])
     _check_members(findings)
     ordinary = [one for one in notes.operations if not _is_leased(one)]
-    check_replay(notes.operations, log, expired=[held.key for held in notes.leases])
+    leased = {key for one in notes.operations if _is_leased(one) for key in keys_of(one.request)}
+    check_replay(notes.operations, log, expired=leased)
     check_keys(ordinary)
     for watching in notes.watchings:
         watching.drop_fragments()
-        check_watch(watching, log, findings.told_to)
+        check_watch(watching, log, findings.revision)
     for held in notes.leases:
         _check_lease(held, notes, log)
 
