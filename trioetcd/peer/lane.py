@@ -3,27 +3,43 @@
 from __future__ import annotations
 
 from collections import deque
+from typing import Protocol
 
 import trio
 
 from actors.raft.types import Message, MessageType
 from trioetcd.peer.protocol import BATCH_BYTES, join_messages
+from wire.errors import EtcdError
 
 MAX_MESSAGES = 4096  # that wait; raft itself limits what it sends ahead of answers
 MAX_BYTES = 64 << 20  # of entries that wait; raft's own limit for one member
+DIRECT_BYTES = 256 << 10  # unsent on the stream, from which on messages wait here
+
+
+class Outlet(Protocol):
+    """The stream that is open; `wire.grpc.client_calls.StreamExchange`."""
+
+    @property
+    def unsent(self) -> int: ...
+
+    def send_nowait(self, message: bytes) -> None:
+        """Raises EtcdError or trio.BrokenResourceError if the stream is over."""
+        ...
 
 
 class Lane:
     """Takes messages while its stream is open, and drops them while it is not: raft says
     everything again that matters, and the old words would only be in the way.
 
-    Of heartbeats only the newest waits: it says all that the ones before it said.
+    Of heartbeats only the newest waits: it says all that the ones before it said.  While
+    nothing waits, messages go out at once, without a task in between.
     """
 
     def __init__(self, name: str) -> None:
         self.name = name
         self.is_open = False
         self.dropped = 0
+        self._outlet: Outlet | None = None
         self._heartbeat: Message | None = None
         self._messages: deque[tuple[Message, int]] = deque()  # with the bytes of its entries
         self._bytes = 0
@@ -34,6 +50,14 @@ class Lane:
 
     def put(self, message: Message) -> bool:
         """Never waits; False if the message was dropped."""
+        outlet = self._outlet
+        if outlet is not None and not self._messages and outlet.unsent < DIRECT_BYTES:
+            try:
+                outlet.send_nowait(join_messages((message,)))
+            except (EtcdError, trio.BrokenResourceError):
+                self.dropped += 1
+                return False
+            return True
         size = sum([len(entry[3]) for entry in message.entries])
         if not self.is_open or self._is_full(size):
             self.dropped += 1
@@ -52,12 +76,15 @@ class Lane:
         waiting = self._messages
         return len(waiting) >= MAX_MESSAGES or (bool(waiting) and self._bytes + size > MAX_BYTES)
 
-    def open(self) -> None:
+    def open(self, outlet: Outlet | None = None) -> None:
+        """Without an outlet, everything waits to be taken."""
         self._clear()
         self.is_open = True
+        self._outlet = outlet
 
     def close(self) -> None:
         self.is_open = False
+        self._outlet = None
         self._clear()
 
     def _clear(self) -> None:

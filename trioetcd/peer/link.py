@@ -155,7 +155,8 @@ class Link:
             self._log.debug("lost stream to peer", stream=lane.name, error=why)
             if lane is self.control and failures == FAILURES_TO_TELL:
                 self._log.warning("prober detected unhealthy status", error=why)
-            await trio.sleep(_PAUSES.pause(failures, self._around.rng))
+            with trio.move_on_after(_PAUSES.pause(failures, self._around.rng)):
+                await self._reached.wait()  # by the other stream: no need to wait then
 
     async def _converse(self, channel: Channel, lane: Lane) -> str:
         """One stream, to its end; why it ended."""
@@ -164,7 +165,7 @@ class Link:
             async with channel.stream(MESSAGES, metadata=self._headers) as stream:
                 with trio.move_on_after(self._around.options().connect_seconds):
                     if await stream.receive() is not None:  # the other side takes us on
-                        self._opened(lane, channel)
+                        self._opened(lane, channel, stream)
                 if not lane.is_open:
                     return "not taken on in time"
                 why = await self._feed(stream, lane)
@@ -203,8 +204,8 @@ class Link:
                     await trio.sleep_forever()  # `watch` knows why
         return ended
 
-    def _opened(self, lane: Lane, channel: Channel) -> None:
-        lane.open()
+    def _opened(self, lane: Lane, channel: Channel, stream: StreamExchange) -> None:
+        lane.open(stream)
         self._reached.set()
         self._reached = trio.Event()
         if lane is self.control:

@@ -115,7 +115,8 @@ class PeerService:
         """Raft's messages, in batches.  What raft has no room for is dropped: it is said again."""
         caller = self.admit(stream.context)
         await stream.send(b"")  # you are taken on
-        while (batch := await stream.receive()) is not None:
+
+        def take(batch: bytes) -> None:
             try:
                 for message in split_messages(batch):
                     if message.to == self._own:
@@ -124,6 +125,8 @@ class PeerService:
                 raise Refused(Status.INVALID_ARGUMENT, str(error)) from error
             if self._members.is_removed(caller.sender):
                 raise Removed
+
+        await stream.consume(take)
 
     async def snapshot(self, stream: ServerStream) -> None:
         """One at a time.  Raft hears of it once it is here, whole and durable."""

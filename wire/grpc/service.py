@@ -107,6 +107,14 @@ class ServerStream(Protocol):
         """The next request message; None when the client has sent its last."""
         ...
 
+    async def consume(self, consumer: Callable[[bytes], None]) -> None:
+        """Hand over each message in the step in which it comes in, without a change of tasks.
+
+        Returns when the client has sent its last.  `consumer` may raise an EtcdError, which
+        ends the call, and nothing else.
+        """
+        ...
+
     async def send(self, message: bytes) -> None:
         """Send a response message; waits while too much is unsent."""
         ...

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 
 import trio
 
@@ -47,6 +48,7 @@ class Stream(Sending):
         self._window = host.h2.local_settings.initial_window_size
         self._fault: EtcdError | None = None
         self._receiver: trio.lowlevel.Task | None = None
+        self._consumer: Callable[[bytes], None] | None = None
 
     # -- The handler's side
 
@@ -63,6 +65,26 @@ class Stream(Sending):
         self._release(kept)
         self._give_back(owed)
         return message
+
+    async def consume(self, consumer: Callable[[bytes], None]) -> None:
+        """`ServerStream.consume`."""
+        self._consumer = consumer
+        self._hand_over(consumer)
+        while self._fault is None and not self.ended:
+            await self._wait()
+        if self._fault is not None:
+            raise self._fault
+
+    def _hand_over(self, consumer: Callable[[bytes], None]) -> None:
+        while self._messages and self._fault is None:
+            message, kept, owed = self._messages.popleft()
+            self._release(kept)
+            self._give_back(owed)
+            try:
+                consumer(message)
+            except EtcdError as fault:
+                self._fault = fault
+                self._wake()
 
     async def _wait(self) -> None:
         invariant(self._receiver is None, "two tasks receive from one stream")
@@ -113,7 +135,10 @@ class Stream(Sending):
             self._advanced = 0
             self.method.counts.received += len(messages)
             self._host.registry.received_bytes += sum(map(len, messages))
-            self._wake()
+            if self._consumer is None:
+                self._wake()
+            else:
+                self._hand_over(self._consumer)
         if not self._messages:
             # A message longer than the window cannot wait to be taken.
             more = self._reader.buffered - self._advanced
