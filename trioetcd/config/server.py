@@ -186,6 +186,11 @@ def _node(given: Given, chosen: Mapping[str, bool]) -> NodeSettings:
         max_txn_ops=given.get("max-txn-ops"),
         max_learners=given.get("max-learners"),
         lease_checkpoints=chosen["LeaseCheckpoint"],
+        check_initially=chosen["InitialCorruptCheck"],
+        corrupt_check_interval=given.get("corrupt-check-time"),
+        compact_hash_check_interval=(
+            given.get("compact-hash-check-time") if chosen["CompactHashCheck"] else 0.0
+        ),
         joins=given.get("initial-cluster-state") == "existing",
         force_new_cluster=given.get("force-new-cluster"),
         strict_reconfig_check=given.get("strict-reconfig-check"),

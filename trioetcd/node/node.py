@@ -17,6 +17,7 @@ from actors.kernel import ActorStopped, DedicatedThread, InlineWorker, Worker, d
 from actors.kernel import Node as TreeNode
 from actors.wal.disk import Disk, RealDisk
 from trioetcd.api.web import Web
+from trioetcd.node.corruption import Inconsistent
 from trioetcd.node.listening import PeerTLS, listen_to_members
 from trioetcd.node.parts import Parts, Seams
 from trioetcd.node.recovery import StartError, Storage, has_log, open_storage
@@ -205,11 +206,20 @@ async def start_node(
             elif settings.joins or len(settings.bootstrap_cluster) > 1:
                 await listen_to_members(node.parts, seams.network, tls.server, nursery)
             await nursery.start(node.run)
+            if settings.check_initially:
+                await _check(node)
             node.hasten_election()
             await node.publish()
             yield node
             await node.hand_over()
             nursery.cancel_scope.cancel()
+
+
+async def _check(node: Node) -> None:
+    try:
+        await node.parts.corruption.check_initially()
+    except Inconsistent as error:
+        raise StartError(str(error)) from error
 
 
 def _spare_collector() -> None:

@@ -44,6 +44,7 @@ from trioetcd.api.quota import Quota
 from trioetcd.api.reads import Reads
 from trioetcd.api.watch import WatchService
 from trioetcd.api.web import PeerWeb
+from trioetcd.node.corruption import CorruptionChecks
 from trioetcd.node.monitor import Monitor
 from trioetcd.node.questions import Questions
 from trioetcd.node.recovery import Storage
@@ -314,6 +315,24 @@ class Parts:
         questions.register_open(self.peer_registry)
         version = VersionDuty(self.member_id, self.membership, self.links, self.proposals, log)
         self.duties: list[Duty] = [self._let_leases_run_out, version.run]
+        self._look_for_corruption(log)
+
+    def _look_for_corruption(self, log: Log) -> None:
+        settings = self.settings
+        self.corruption = CorruptionChecks(
+            self.member_id,
+            self.maintenance.hash_kv_of,
+            self.membership,
+            self.links,
+            self.store,
+            self.proposals,
+            log,
+        )
+        if settings.corrupt_check_interval:
+            self.duties.append(self.corruption.every(settings.corrupt_check_interval))
+        if settings.compact_hash_check_interval:
+            interval = settings.compact_hash_check_interval
+            self.duties.append(self.corruption.every_compaction(interval))
 
     def _follow_members(self) -> None:
         membership = self.membership

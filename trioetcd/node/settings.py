@@ -46,6 +46,10 @@ class NodeSettings:
     strict_reconfig_check: bool = True
     watch_progress_interval: float = 600.0
 
+    check_initially: bool = False  # compare with the other members before serving
+    corrupt_check_interval: float = 0.0  # between comparisons by the leader; 0: none
+    compact_hash_check_interval: float = 0.0  # of what is left after compactions; 0: none
+
     @property
     def request_timeout(self) -> float:
         """How long a write may take: five seconds and two elections, as in etcd."""

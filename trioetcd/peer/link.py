@@ -118,6 +118,10 @@ class Link:
         """For questions; None while the member is not reached."""
         return self._requests if self.active_since is not None else None
 
+    async def until_active(self) -> None:
+        while self.active_since is None:
+            await self._reached.wait()
+
     def retire(self, seconds: float) -> None:
         """End in a while: a member that was removed should still hear that it was."""
         if not self.is_retiring:
@@ -206,12 +210,12 @@ class Link:
 
     def _opened(self, lane: Lane, channel: Channel, stream: StreamExchange) -> None:
         lane.open(stream)
-        self._reached.set()
-        self._reached = trio.Event()
         if lane is self.control:
             self._requests = channel
             self.active_since = trio.current_time()
             self._log.info("peer became active")
+        self._reached.set()
+        self._reached = trio.Event()
 
     def _closed(self, lane: Lane, why: str) -> None:
         if not lane.is_open:

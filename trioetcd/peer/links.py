@@ -65,6 +65,11 @@ class Links:
         link = self._links.get(peer)
         return None if link is None else link.channel
 
+    async def until_active(self) -> None:
+        """Until all members that are followed now have been reached."""
+        for link in list(self._links.values()):
+            await link.until_active()
+
     def introduction(self, peer: NodeID) -> Headers:
         """What a question to a member is to carry."""
         return self._around.introduction(peer)
