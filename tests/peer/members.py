@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
@@ -75,7 +75,7 @@ class FakeRaft:
 class FakeSource:
     """A state that is `pieces`."""
 
-    pieces: Sequence[bytes] = (b"first", b"second")
+    pieces: Iterable[bytes] = (b"first", b"second")
     opened: int = 0
     open_now: int = 0
     metadata: SnapshotMetadata = METADATA
@@ -205,12 +205,13 @@ class Member:
 
     async def reached(self, peer: NodeID) -> None:
         """Until both streams to a member are open."""
-        await self._until(lambda: self.is_connected(peer))
+        await self.until(lambda: self.is_connected(peer))
 
     async def unreached(self, peer: NodeID) -> None:
-        await self._until(lambda: self.links.active_since(peer) is None)
+        await self.until(lambda: self.links.active_since(peer) is None)
 
-    async def _until(self, done: Callable[[], bool]) -> None:
+    async def until(self, done: Callable[[], bool]) -> None:
+        """For what nobody announces."""
         with trio.fail_after(PATIENCE):
             while True:
                 if done():

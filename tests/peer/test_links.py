@@ -19,6 +19,7 @@ from tests.peer.members import (
     snapshot,
     url_of,
 )
+from trioetcd.peer.lane import DIRECT_BYTES
 from trioetcd.peer.link import FAILURES_TO_TELL
 from trioetcd.peer.links import FAREWELL_TIMEOUTS
 from trioetcd.peer.protocol import MESSAGES, Introduction, Removed
@@ -46,14 +47,16 @@ async def test_messages_with_entries_arrive_complete_and_in_order(autojump_clock
         assert two.raft.messages == sent
 
 
-async def test_all_that_waits_goes_as_one_batch(autojump_clock: Clock):
+async def test_what_had_to_wait_goes_in_batches(autojump_clock: Clock):
     async with scene(MemoryNetwork()) as play:
         one, two = await play.pair()
         method = two.registry.methods[MESSAGES.encode()]
         before = method.counts.received
-        one.links.send([append(number, b"entry") for number in range(100)])
+        large = append(0, bytes(12 << 20))  # more than the stream takes at once
+        one.links.send([large, *(append(number, b"entry") for number in range(1, 100))])
         await two.raft.until(lambda: len(two.raft.messages) == 100)
-        assert method.counts.received == before + 1
+        assert indexes(two.raft.messages) == list(range(100))
+        assert method.counts.received == before + 2
 
 
 async def test_an_entry_larger_than_what_clients_may_send_arrives(autojump_clock: Clock):
@@ -63,6 +66,30 @@ async def test_an_entry_larger_than_what_clients_may_send_arrives(autojump_clock
         one.links.send([large, append(2, b"after it")])
         await two.raft.until(lambda: len(two.raft.messages) == 2)
         assert two.raft.messages[0] == large
+
+
+async def test_nothing_passes_a_message_that_had_to_wait(autojump_clock: Clock):
+    """When there is room again, what comes in that moment could go at once."""
+    async with scene(MemoryNetwork()) as play:
+        one, two = await play.pair()
+        lane = one.links._links[2].bulk
+        stream = lane._outlet
+        assert stream is not None
+        sent = 0
+
+        def send(size: int) -> None:
+            nonlocal sent
+            one.links.send([append(sent, bytes(size))])
+            sent += 1
+
+        for _ in range(10):
+            send(10 << 20)  # more than the stream takes at once
+            send(1)  # this one has to wait
+            while stream.unsent >= DIRECT_BYTES:
+                await trio.lowlevel.checkpoint()
+            send(1)
+            await two.raft.until(lambda: len(two.raft.messages) == sent)
+        assert indexes(two.raft.messages) == list(range(sent))
 
 
 async def test_a_heartbeat_overtakes_entries_that_wait(autojump_clock: Clock):
@@ -229,8 +256,10 @@ async def test_a_member_that_is_silent_is_given_up_though_nothing_is_sent(autoju
 async def test_of_several_urls_those_that_work_are_found(dead: int, autojump_clock: Clock):
     async with scene(MemoryNetwork()) as play:
         one, two = await play.add(1), await play.add(2)
+        began = trio.current_time()
         one.links.follow({2: [*(f"http://gone{n}:2380" for n in range(dead)), url_of(2)]})
         await one.reached(2)
+        assert trio.current_time() - began < dead * 0.25  # one pause for each, no luck needed
         one.links.send([append(1, b"entry")])
         await two.raft.until(lambda: bool(two.raft.messages))
 

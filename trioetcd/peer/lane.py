@@ -92,10 +92,14 @@ class Lane:
         self._messages.clear()
         self._bytes = 0
 
-    async def take(self) -> bytes:
-        """The next batch: all that waits, up to about BATCH_BYTES."""
+    async def wait(self) -> None:
+        """Until something waits.  Then nothing passes it, until it is taken and sent."""
         while not len(self):
             await self._arrived.park()
+
+    async def take(self) -> bytes:
+        """The next batch: all that waits, up to about BATCH_BYTES."""
+        await self.wait()
         batch, taken = [], 0
         if self._heartbeat is not None:
             batch.append(self._heartbeat)

@@ -198,12 +198,12 @@ class Link:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(watch, nursery.cancel_scope)
             while True:
-                batch = await lane.take()
+                await lane.wait()
                 if not await moves(stream, 2 * self._around.election_timeout):
                     ended = "the peer takes nothing: i/o timeout"
                     nursery.cancel_scope.cancel()
                 try:
-                    await stream.send(batch)
+                    await stream.send(await lane.take())
                 except (EtcdError, trio.BrokenResourceError):
                     await trio.sleep_forever()  # `watch` knows why
         return ended
