@@ -161,10 +161,10 @@ class LogWriter:
         """Begin a new segment; durable when this returns."""
         invariant(not self._pending, "a segment is cut between writes")
         self._file.truncate(self._offset)
-        self._file.close()
         segment = Segment(self._segments[-1].sequence + 1, self._last_index + 1)
         scratch = f"{self._directory}/{segment.sequence % 2}.tmp"
-        self._file = self._disk.create(scratch, self._segment_bytes)
+        full, self._file = self._file, self._disk.create(scratch, self._segment_bytes)
+        full.close()  # not before there is another: whoever ends closes what is here
         self._offset = 0
         self._begin_segment()
         self.write()
@@ -176,9 +176,9 @@ class LogWriter:
 
     def _reopen(self) -> None:
         """Under the name it has now, so that errors name it right."""
-        self._file.close()
         path = f"{self._directory}/{self._segments[-1].name}"
-        self._file = self._disk.append(path, self._offset)
+        scratch, self._file = self._file, self._disk.append(path, self._offset)
+        scratch.close()
 
     def _begin_segment(self) -> None:
         encoder = self._encoder
