@@ -26,7 +26,14 @@ def encode(n: int) -> bytes:
         return _LOW[n & 0x3FFF] + _ONE[n >> 14]
     if n < 1 << 28:
         return _LOW[n & 0x3FFF] + _TWO[n >> 14]
+    if n < 1 << 35:  # checksums
+        return _LOW[n & 0x3FFF] + _LOW[n >> 14 & 0x3FFF] + _ONE[n >> 28]
     return _LOW[n & 0x3FFF] + encode(n >> 14)
+
+
+def encode_low_28(n: int) -> bytes:
+    """The low 28 bits of a longer number: four bytes; `encode(n >> 28)` follows."""
+    return _LOW[n & 0x3FFF] + _LOW[n >> 14 & 0x3FFF]
 
 
 def encode_signed(n: int) -> bytes:

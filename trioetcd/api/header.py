@@ -29,22 +29,21 @@ class HeaderWriter:
     def _take_term(self) -> None:
         self._term = self._status.term
         self._term_field = _field(4, self._term)
-        # Revisions take at most 11 bytes, so the whole is below 128 and its length one byte.
-        self._fixed = len(self._ids) + len(self._term_field)
+        fixed = len(self._ids) + len(self._term_field)
+        # By the bytes that the revision takes; the whole is below 128, its length one byte.
+        self._before = tuple(
+            b"\x0a" + encode(fixed + 1 + size) + self._ids + b"\x18" for size in range(11)
+        )
+        self._without = b"\x0a" + encode(fixed) + self._ids + self._term_field
 
     def write(self, revision: int) -> bytes:
         """Field 1 of a response, for a store at `revision` (0: the field is left out)."""
         if self._status.term != self._term:
             self._take_term()
         if revision <= 0:
-            return b"\x0a" + encode(self._fixed) + self._ids + self._term_field
+            return self._without
         revision_bytes = encode(revision)
-        return b"\x0a%b%b\x18%b%b" % (
-            encode(self._fixed + 1 + len(revision_bytes)),
-            self._ids,
-            revision_bytes,
-            self._term_field,
-        )
+        return self._before[len(revision_bytes)] + revision_bytes + self._term_field
 
 
 def _field(number: int, value: int) -> bytes:
