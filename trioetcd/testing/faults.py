@@ -68,7 +68,8 @@ class Disturber:
             self._going_on -= 1
 
     async def _seconds(self, least: float, most: float) -> None:
-        await trio.sleep(self._rng.uniform(least, most))
+        """Short ones are more frequent."""
+        await trio.sleep(self._rng.triangular(least, most, least))
 
     # -- Members
 

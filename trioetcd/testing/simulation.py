@@ -44,7 +44,7 @@ class Scenario:
     """How large, how long and how rough.  Times in simulated seconds."""
 
     members: int = 3
-    clients: int = 3
+    clients: int = 5
     watchers: int = 2
     holders: int = 1  # of leases
     seconds: float = 10.0
