@@ -23,10 +23,11 @@ from wire.tls import ClientTLS, ServerTLS
 PEER_LIMITS = Limits(
     message_bytes=MAX_MESSAGE_BYTES,
     unread_bytes=4 * MAX_MESSAGE_BYTES,
-    stream_window=8 << 20,
-    connection_window=16 << 20,
+    stream_window=1 << 20,  # more would hide from raft how slow a slow link is
+    connection_window=2 << 20,
 )
-PEER_KEEP_ALIVE = KeepAlive(min_time=0.1, without_stream=0.1)  # members ping often
+# Members ping often; one that has vanished is let go of soon.
+PEER_KEEP_ALIVE = KeepAlive(interval=10.0, timeout=10.0, min_time=0.1, without_stream=0.1)
 
 
 @dataclass(frozen=True)
