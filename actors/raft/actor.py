@@ -464,6 +464,8 @@ class _Desk:
             for token, index in ready.read_states:
                 for reply in self._reads.pop(token, ()):
                     reply.answer(index)
+            if ready.soft is None:
+                break  # nothing that was just done makes for more
         status, log = self._status, self.core.log
         status.commit_index = log.committed
         status.applied_index = log.applied

@@ -191,7 +191,12 @@ class Log:
         """Whether that moved the commit index, which never goes back."""
         if index <= self.committed:
             return False
-        invariant(index <= self.last_index, "what is committed is in this log: was it cut short, or lost?", index=index, log=self)
+        invariant(
+            index <= self.last_index,
+            "what is committed is in this log: was it cut short, or lost?",
+            index=index,
+            log=self,
+        )
         self.committed = index
         return True
 
@@ -203,13 +208,17 @@ class Log:
         that covers it: else a crash could bring back a member that needs the vote of one whom
         that change, once known to be committed, has let go for ever.
         """
-        if not self._conf_changes:
+        changes = self._conf_changes
+        if not changes or changes[-1] <= self._stable_commit:
             return self.committed
         return min(self.committed, self._next_conf_change(self._stable_commit) - 1)
 
     def commits_conf_change_after(self, index: int) -> bool:
         """Whether a change of configuration after `index` is committed."""
-        return bool(self._conf_changes) and self._next_conf_change(index) <= self.committed
+        changes = self._conf_changes
+        if not changes or changes[-1] <= index:
+            return False
+        return self._next_conf_change(index) <= self.committed
 
     def _next_conf_change(self, index: int) -> int:
         """The first after `index`; past the end of the log if there is none."""
