@@ -32,6 +32,12 @@ class Caller:
         self._answers[call.stream_id] = status, b"", text
         self._answered[call.stream_id].set()
 
+    def hold(self) -> None:
+        pass
+
+    def release(self) -> None:
+        pass
+
     async def room(self) -> None:
         await trio.lowlevel.checkpoint()
 

@@ -124,18 +124,21 @@ class KVService:
                 reply.refuse(Stopped())
 
     def _answer_proposals(self, calls: list[UnaryCall], result: outcome.Outcome[Results]) -> None:
+        connection = calls[0].connection  # they came in one chunk
+        connection.hold()
         if isinstance(result, outcome.Error):
             error = result.error
             refusal = error if isinstance(error, EtcdError) else Stopped()
             for call in calls:
                 call.refuse(refusal)
-            return
-        header = self._header
-        for call, answer in zip(calls, result.unwrap(), strict=True):
-            if isinstance(answer, EtcdError):
-                call.refuse(answer)
-            else:
-                call.reply(header(answer[0]) + answer[1])
+        else:
+            header = self._header
+            for call, answer in zip(calls, result.unwrap(), strict=True):
+                if isinstance(answer, EtcdError):
+                    call.refuse(answer)
+                else:
+                    call.reply(header(answer[0]) + answer[1])
+        connection.release()
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Answer proposals that take too long: nobody knows what becomes of them."""

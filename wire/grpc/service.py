@@ -55,6 +55,14 @@ class Answerer(Protocol):
         """Until it is not."""
         ...
 
+    def hold(self) -> None:
+        """Several answers follow in this step: keep them together until `release`."""
+        ...
+
+    def release(self) -> None:
+        """Send them, at once if the socket takes them."""
+        ...
+
 
 class UnaryCall:
     """One complete request, to be answered once.

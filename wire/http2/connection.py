@@ -94,6 +94,7 @@ class Connection:
         self._lane = Lane(registry, limits, peer, tasks=self)
         self._replies = self._lane.replies
         self._replies.wake = self.wake_writer  # type: ignore[method-assign]
+        self._replies.flush = self._flush  # type: ignore[method-assign]
         self._replies.gave_up = self._cancel_task  # type: ignore[method-assign]
         self._streams = Streams(self, self._lane, registry, peer, http_handler, limits)
         self._pings = Pings(keep_alive, trio.current_time())

@@ -107,6 +107,7 @@ class Replies:
         self.message_bytes = 0  # of answers
         self.queued: set[int] = set()  # streams whose answers wait in line
         self.is_idle = False  # the writer waits: call `wake` when something is put out
+        self._is_held = False  # it waits, and is not to be woken before `release`
         self._h2 = connection
         self._output: list[Piece] = []
         self._windows: dict[int, int] = {}  # of streams whose window is not the initial one
@@ -116,6 +117,9 @@ class Replies:
 
     def wake(self) -> None:
         """Set by the connection: there is something to send."""
+
+    def flush(self) -> None:
+        """Set by the connection: send what is put out, now if possible."""
 
     def gave_up(self, stream_id: int) -> None:
         """Set by the connection: nobody waits for this call's answer any more."""
@@ -154,6 +158,16 @@ class Replies:
                 self._windows.pop(stream_id, None)
         if self.is_idle:
             self.wake()
+
+    def hold(self) -> None:
+        """`Answerer.hold`."""
+        self._is_held, self.is_idle = self.is_idle, False
+
+    def release(self) -> None:
+        """`Answerer.release`."""
+        if self._is_held:
+            self._is_held = False
+            self.flush()
 
     def refuse(self, call: UnaryCall, status: Status, text: str) -> None:
         """`UnaryCall.refuse`: a status and no message."""

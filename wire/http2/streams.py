@@ -227,6 +227,12 @@ class _StreamAnswer:
         self.error = Refused(status, text)
         self.given.set()
 
+    def hold(self) -> None:
+        pass  # there is one answer
+
+    def release(self) -> None:
+        pass
+
     async def room(self) -> None:
         await trio.lowlevel.checkpoint()
 
