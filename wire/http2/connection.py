@@ -23,7 +23,7 @@ from wire.http2.keepalive import KeepAlive, Pings
 from wire.http2.lane import Lane
 from wire.http2.limits import Limits
 from wire.http2.streams import Streams
-from wire.http2.transmit import sender_of
+from wire.http2.transmit import receiver_of, sender_of
 from wire.log import Log
 
 READ_BYTES = 65536
@@ -125,7 +125,7 @@ class Connection:
 
     async def _read(self, initial: bytes) -> None:
         """Until the peer is gone, or has broken the rules and been told so."""
-        receive = self._stream.receive_some
+        receive = receiver_of(self._stream)
         try:
             data = initial
             with trio.move_on_after(OPENING_SECONDS):
