@@ -70,6 +70,35 @@ async def test_bytes_arrive_whole_and_in_order_however_bad_the_way(autojump_cloc
         assert network.counters.lost > 0
 
 
+async def test_bytes_stay_in_order_over_cuts_that_some_of_them_meet(autojump_clock):
+    async with running(3) as network:
+        network.usual = Way(delay=0.05, jitter=0.5, loss=0.2)
+        near, far = await connected(network)
+        rng = random.Random(1)
+        sent = rng.randbytes(20_000)
+
+        async def send() -> None:
+            for start in range(0, len(sent), 500):
+                await near.send_all(sent[start : start + 500])
+                await trio.sleep(rng.random() * 0.2)
+            await near.send_eof()
+
+        async def cut() -> None:
+            while True:
+                network.cut(["client"], ["server"], one_way=rng.random() < 0.5)
+                await trio.sleep(rng.random())
+                rng.choice((network.heal, network.calm))()
+                await trio.sleep(rng.random())
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(send)
+            nursery.start_soon(cut)
+            received = b"".join([piece async for piece in far])
+            nursery.cancel_scope.cancel()
+        assert received == sent
+        assert network.counters.held > 10
+
+
 async def test_a_segment_takes_as_long_as_the_way_is(autojump_clock):
     async with running() as network:
         network.usual = Way(delay=0.2, jitter=0.0, bytes_per_second=1000)

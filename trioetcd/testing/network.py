@@ -67,7 +67,7 @@ class SimulatedNetwork:
         self._down: set[str] = set()
         self._listeners: dict[tuple[str, int], SimulatedListener] = {}
         self._pipes: dict[Pipe, None] = {}  # of living connections, oldest first
-        self._flying: list[tuple[float, int, Pipe, Segment]] = []
+        self._arrivals: list[tuple[float, int, Pipe]] = []  # each of the next segment in a pipe
         self._numbers = count()
         self._departed = trio.Event()
         self._opened = trio.Event()  # a way was healed, or a host came back
@@ -106,8 +106,14 @@ class SimulatedNetwork:
         self._reopen()
 
     def calm(self) -> None:
-        """`heal`, and every way is again as usual."""
+        """`heal`, every way is again as usual, and what is on its way arrives soon."""
         self._ways.clear()
+        soon = trio.current_time() + RETRY_SECONDS
+        self._arrivals = [(min(time, soon), number, pipe) for time, number, pipe in self._arrivals]
+        heapq.heapify(self._arrivals)
+        for pipe in self._pipes:
+            pipe.last_arrival = min(pipe.last_arrival, soon)
+            pipe.busy_until = min(pipe.busy_until, soon)
         self._reopen()
 
     def power_off(self, name: str) -> None:
@@ -144,24 +150,28 @@ class SimulatedNetwork:
             if not self.is_open(pipe.source, pipe.target):
                 continue
             pipe.acknowledge_held()
-            held, pipe.held = pipe.held, deque()
-            for segment in held:
-                self._fly(pipe, segment, self.rng.uniform(0, RETRY_SECONDS))
+            held, pipe.held = pipe.held, 0
+            for _ in range(held):
+                self._schedule(pipe, 0, self.rng.uniform(0, RETRY_SECONDS))
 
     # -- Segments
 
     def send(self, pipe: Pipe, segment: Segment) -> None:
         """Called by streams; what `segment` holds is counted already."""
-        self.counters.segments += 1
         data = segment.data
         if len(data) > 1 and self.rng.random() < self._split:
             middle = self.rng.randrange(1, len(data))
-            self._fly(pipe, Segment(data[:middle]))
+            self._send(pipe, Segment(data[:middle]))
             segment = Segment(data[middle:])
-        self._fly(pipe, segment)
+        self._send(pipe, segment)
 
-    def _fly(self, pipe: Pipe, segment: Segment, late: float = 0.0) -> None:
-        """Note when a segment arrives: never before one that was sent earlier."""
+    def _send(self, pipe: Pipe, segment: Segment) -> None:
+        self.counters.segments += 1
+        pipe.under_way.append(segment)
+        self._schedule(pipe, len(segment.data))
+
+    def _schedule(self, pipe: Pipe, size: int, late: float = 0.0) -> None:
+        """Note when a pipe's next segment arrives: never before one that was sent earlier."""
         way = self.way(pipe.source, pipe.target)
         pause, losses = RETRY_SECONDS, 0
         while way.loss and self.rng.random() < way.loss:
@@ -170,12 +180,11 @@ class SimulatedNetwork:
             if losses == MAX_RETRIES:
                 pipe.give_up()
                 return
-        now = trio.current_time()
-        ready = max(now, pipe.busy_until) + len(segment.data) / way.bytes_per_second
+        ready = max(trio.current_time(), pipe.busy_until) + size / way.bytes_per_second
         pipe.busy_until = ready
         arrival = ready + late + way.delay + self.rng.random() * way.jitter
         pipe.last_arrival = arrival = max(arrival, pipe.last_arrival)
-        heapq.heappush(self._flying, (arrival, next(self._numbers), pipe, segment))
+        heapq.heappush(self._arrivals, (arrival, next(self._numbers), pipe))
         self._departed.set()
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
@@ -183,21 +192,23 @@ class SimulatedNetwork:
         task_status.started()
         while True:
             self._departed = trio.Event()
-            deadline = self._flying[0][0] if self._flying else float("inf")
+            deadline = self._arrivals[0][0] if self._arrivals else float("inf")
             with trio.move_on_at(deadline):
                 await self._departed.wait()
             now = trio.current_time()
-            while self._flying and self._flying[0][0] <= now:
-                _, _, pipe, segment = heapq.heappop(self._flying)
-                self._arrive(pipe, segment)
+            while self._arrivals and self._arrivals[0][0] <= now:
+                _, _, pipe = heapq.heappop(self._arrivals)
+                self._arrive(pipe)
 
-    def _arrive(self, pipe: Pipe, segment: Segment) -> None:
+    def _arrive(self, pipe: Pipe) -> None:
+        """The next segment, whichever that is by now."""
         if pipe.held or not self.is_open(pipe.source, pipe.target):
             self.counters.held += 1
-            pipe.held.append(segment)
-            return
-        self.counters.bytes += len(segment.data)
-        pipe.deliver(segment)
+            pipe.held += 1
+        elif pipe.under_way:
+            segment = pipe.under_way.popleft()
+            self.counters.bytes += len(segment.data)
+            pipe.deliver(segment)
 
     def reset_sent(self) -> None:
         self.counters.resets += 1

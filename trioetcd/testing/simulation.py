@@ -35,6 +35,7 @@ from trioetcd.testing.workload import KEYS, Client, Notes, open_client
 RECOVERY_SECONDS = 60.0  # after the last disturbance, for every member to serve
 SETTLE_SECONDS = 20.0  # at most, for each: leases to run out, all to apply, watches to catch up
 RETRY_SECONDS = 0.2
+STRAGGLER_SECONDS = 1.0  # for requests whose clients are gone
 JUDGE = 900  # the number of the first client that looks at the result
 LOOK_SECONDS = 0.05  # between looks at who leads
 
@@ -111,7 +112,7 @@ class _World:
                 watchers.cancel_scope.cancel()
             judge(findings)
             for member in self.members:
-                member.stop()
+                member.kill()
                 await member.ended()
             nursery.cancel_scope.cancel()
         self._check_members()
@@ -217,6 +218,7 @@ class _World:
 
     async def _settle(self) -> Findings:
         """Let everything be written, run out and be told, as far as it will in due time."""
+        await trio.sleep(STRAGGLER_SECONDS)
         await self._write_everywhere()
         stores = [one.node.parts.store for one in self.members if one.node]
         await _until(lambda: not any(store.index.count(*LEASED_RANGE) for store in stores))
@@ -224,6 +226,8 @@ class _World:
         findings = await self._find()
         await _until(lambda: findings.is_all_told)
         self._check_members()
+        if {store.revision for store in stores} != {findings.revision}:
+            raise Wrong(f"something was written after {findings.revision}, when nobody wrote")
         return findings
 
     async def _write_everywhere(self) -> None:

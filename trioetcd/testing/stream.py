@@ -38,8 +38,8 @@ class Carrier(Protocol):
 class Pipe:
     """One direction.
 
-    Invariant: `unacknowledged` is what flies, is held, or lies in `data`, and what was read
-    while no acknowledgement could come back.
+    Invariant: `unacknowledged` is what is under way, or lies in `data`, and what was read while
+    no acknowledgement could come back.
     """
 
     stream: SimulatedStream  # the end that sends
@@ -49,7 +49,8 @@ class Pipe:
         self.network = network
         self.source = source
         self.target = target
-        self.held: deque[Segment] = deque()  # met a cut; what comes after waits with it
+        self.under_way: deque[Segment] = deque()  # in the order they were sent
+        self.held = 0  # how many of them met a cut; what comes after waits with them
         self.busy_until = 0.0
         self.last_arrival = 0.0
         self.unacknowledged = 0
@@ -99,7 +100,8 @@ class Pipe:
         self.reader.die()
 
     def sender_dies(self) -> None:
-        self.held.clear()  # nobody will send it again
+        if self.held:  # nobody will send them again, and nothing after them is of use
+            self.under_way.clear()
         self.stream.die()
 
 

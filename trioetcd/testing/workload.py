@@ -43,7 +43,7 @@ from wire.grpc.client_link import ClientKeepAlive
 from wire.network import Address, Network
 from wire.pb import etcdserverpb, mvccpb
 
-CALL_SECONDS = 8.0  # a client's patience: longer than a server's
+PATIENCE = (0.7, 2.0, 9.0)  # seconds a client waits for an answer: some give up before servers do
 KEYS = tuple(b"key/%d" % number for number in range(5))
 LEASED = b"lease/"  # in front of keys that go with a lease
 CERTAINLY_NOT = (LeaderChanged, LeaseNotFound, NoLeader, TooManyRequests)
@@ -113,7 +113,7 @@ class Client:
 
     async def call(self, name: str, request: bytes) -> bytes:
         """Raises EtcdError."""
-        return await self.channel().unary(name, request, timeout=CALL_SECONDS)
+        return await self.channel().unary(name, request, timeout=self.rng.choice(PATIENCE))
 
     # -- Reads and writes
 
@@ -266,7 +266,7 @@ class Client:
             await trio.sleep(self.rng.uniform(0.1, held.ttl))
             asked = trio.current_time()
             try:
-                with trio.move_on_after(CALL_SECONDS):
+                with trio.move_on_after(max(PATIENCE)):
                     ttl = await self._renew(held.lease)
                     if ttl <= 0:
                         return
