@@ -8,6 +8,7 @@ calls that h2load says succeeded.
     python scripts/bench.py                     # every shape, three rounds
     python scripts/bench.py put:10x10 range     # some shapes
     python scripts/bench.py --rounds 5 --seconds 8 memory restart
+    python scripts/bench.py --members 3 put     # clusters, driven through their leaders
 """
 
 from __future__ import annotations
@@ -40,74 +41,108 @@ READY_DEADLINE = 60.0  # seconds a server may take to answer its first range
 
 @dataclass
 class Server:
-    """One server under test: how to start it, and its process while it runs."""
+    """One server under test, of one member or several, and its processes while it runs."""
 
     name: str
     command: list[str]
     home: Path
-    port: int = 0
-    process: subprocess.Popen[bytes] | None = None
+    members: int = 1
+    port: int = 0  # of the leader's clients
+    processes: list[subprocess.Popen[bytes]] = field(default_factory=list)
     figures: dict[str, list[float]] = field(default_factory=dict)
+    _ports: list[tuple[int, int]] = field(default_factory=list)  # for clients, for members
 
     def start(self) -> float:
         """Start it and return the seconds until it answered a range."""
-        self.port = self.port or free_port()
-        client, peer = f"http://127.0.0.1:{self.port}", f"http://127.0.0.1:{free_port()}"
+        if not self._ports:
+            self._ports = [(free_port(), free_port()) for _ in range(self.members)]
+        cluster = ",".join(
+            f"{self.name}-{number}=http://127.0.0.1:{peer}"
+            for number, (_, peer) in enumerate(self._ports)
+        )
+        began = time.perf_counter()
+        self.processes = [self._start(number, cluster) for number in range(self.members)]
+        for port, _ in self._ports:
+            self._wait(port, began)
+        took = time.perf_counter() - began
+        self.port = self._leaders_port()
+        return took
+
+    def _start(self, number: int, cluster: str) -> subprocess.Popen[bytes]:
+        client, peer = (f"http://127.0.0.1:{port}" for port in self._ports[number])
         flags = [
-            f"--name={self.name}",
-            f"--data-dir={self.home / 'data'}",
+            f"--name={self.name}-{number}",
+            f"--data-dir={self.home / f'data-{number}'}",
             f"--listen-client-urls={client}",
             f"--advertise-client-urls={client}",
             f"--listen-peer-urls={peer}",
             f"--initial-advertise-peer-urls={peer}",
-            f"--initial-cluster={self.name}={peer}",
+            f"--initial-cluster={cluster}",
             "--log-level=error",
         ]
-        began = time.perf_counter()
         with open(self.home / "log", "ab") as log:
-            self.process = subprocess.Popen(
-                [*self.command, *flags], stdout=log, stderr=log, cwd=ROOT
-            )
+            return subprocess.Popen([*self.command, *flags], stdout=log, stderr=log, cwd=ROOT)
+
+    def _wait(self, port: int, began: float) -> None:
         while True:
-            if self.process.poll() is not None:
+            if any(process.poll() is not None for process in self.processes):
                 raise SystemExit(f"{self.name} did not start; see {self.home / 'log'}")
             try:
-                self.revision()
-                return time.perf_counter() - began
+                self.revision(port)
+                return
             except (subprocess.CalledProcessError, OSError):
                 if time.perf_counter() - began > READY_DEADLINE:
                     raise SystemExit(f"{self.name} is not ready") from None
 
-    def revision(self) -> int:
-        with socket.create_connection(("127.0.0.1", self.port), timeout=5):
+    def _leaders_port(self) -> int:
+        for port, _ in self._ports:
+            [status] = json.loads(etcdctl(port, "endpoint", "status", "-w=json"))
+            if status["Status"]["leader"] == status["Status"]["header"]["member_id"]:
+                return port
+        raise SystemExit(f"{self.name} has no leader")
+
+    def revision(self, port: int = 0) -> int:
+        port = port or self.port
+        with socket.create_connection(("127.0.0.1", port), timeout=5):
             pass  # refused at once while the port is closed; etcdctl would wait
-        answer = subprocess.run(
-            ["etcdctl", f"--endpoints=127.0.0.1:{self.port}", "get", "-w=json", "absent"],
-            capture_output=True,
-            check=True,
-            env={"ETCDCTL_API": "3", "PATH": "/usr/bin:/bin"},
-        )
-        return int(json.loads(answer.stdout)["header"].get("revision", 1))
+        answer = etcdctl(port, "get", "-w=json", "absent")
+        return int(json.loads(answer)["header"].get("revision", 1))
 
     def resident_bytes(self) -> int:
-        assert self.process is not None
-        status = Path(f"/proc/{self.process.pid}/status").read_text()
+        """Of one member."""
+        status = Path(f"/proc/{self.processes[0].pid}/status").read_text()
         match = re.search(r"VmRSS:\s+(\d+) kB", status)
         assert match is not None
         return int(match[1]) * 1024
 
+    def forget(self) -> None:
+        """Begin anew at the next start."""
+        self.stop()
+        for data in self.home.glob("data-*"):
+            shutil.rmtree(data)
+
     def stop(self) -> None:
-        if self.process is not None:
-            self.process.send_signal(signal.SIGTERM)
+        for process in self.processes:
+            process.send_signal(signal.SIGTERM)
+        for process in self.processes:
             try:
-                self.process.wait(20)
+                process.wait(20)
             except subprocess.TimeoutExpired:
-                self.process.kill()
-                self.process.wait()
-            self.process = None
+                process.kill()
+                process.wait()
+        self.processes = []
 
     def note(self, shape: str, figure: float) -> None:
         self.figures.setdefault(shape, []).append(figure)
+
+
+def etcdctl(port: int, *arguments: str) -> bytes:
+    return subprocess.run(
+        ["etcdctl", f"--endpoints=127.0.0.1:{port}", *arguments],
+        capture_output=True,
+        check=True,
+        env={"ETCDCTL_API": "3", "PATH": "/usr/bin:/bin"},
+    ).stdout
 
 
 def main() -> None:
@@ -118,7 +153,7 @@ def main() -> None:
         for name, command in commands(options).items():
             home = scratch / name
             home.mkdir()
-            server = Server(name, command, home)
+            server = Server(name, command, home, options.members)
             stack.callback(server.stop)
             servers.append(server)
         for server in servers:
@@ -133,6 +168,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("shapes", nargs="*", help="e.g. put:10x10, range, memory, restart")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seconds", type=float, default=5.0, help="per h2load run")
+    parser.add_argument("--members", type=int, default=1, help="of each server")
     parser.add_argument("--directory", default=str(ROOT), help="disk to measure on")
     parser.add_argument("--etcd-3.4", dest="etcd34", default=shutil.which("etcd", path="/usr/bin"))
     parser.add_argument("--etcd-3.5", dest="etcd35", default=find_etcd35())
@@ -237,8 +273,7 @@ def h2load(
 def measure_memory(servers: list[Server], shape: str, options: argparse.Namespace) -> None:
     """Resident MiB of a fresh server after KEYS keys with 100-byte values."""
     for server in servers:
-        server.stop()
-        shutil.rmtree(server.home / "data")
+        server.forget()
         server.start()
         before = server.revision()
         fill(server.port)
