@@ -11,9 +11,11 @@ from collections.abc import Awaitable, Callable, Sequence
 
 import trio
 
+from actors.kernel import ActorStopped
 from trioetcd.testing.member import Member
 from trioetcd.testing.network import SimulatedNetwork, Way
 from trioetcd.testing.trace import Trace
+from wire.errors import EtcdError
 
 MAX_DISTURBANCES = 2  # at once
 
@@ -47,9 +49,10 @@ class Disturber:
             "split": self._split,
             "slow": self._slow,
             "clients": self._cut_clients,
+            "move": self._move_leader,
         }
         if len(members) == 1:
-            del self._kinds["isolate"], self._kinds["split"]
+            del self._kinds["isolate"], self._kinds["split"], self._kinds["move"]
 
     async def run(self, mean_pause: float) -> None:
         """Disturb until cancelled; what was taken down is then left to the caller."""
@@ -106,6 +109,20 @@ class Disturber:
 
     async def _failed_sync(self) -> None:
         await self._down_and_up(Member.fail_sync, 3)
+
+    async def _move_leader(self) -> None:
+        nodes = [one.node for one in self._members if one.node is not None]
+        leading = [node for node in nodes if node.parts.raft.status.is_leader]
+        if not leading:
+            return
+        voters = sorted(member.id for member in leading[0].parts.membership.voters)
+        target = self._rng.choice(voters)
+        self._trace.note("world", f"moves the leader to {target:x}")
+        try:
+            with trio.move_on_after(5):
+                await leading[0].parts.raft.transfer_leadership(target)
+        except (EtcdError, ActorStopped) as error:
+            self._trace.note("world", f"cannot move the leader: {error}")
 
     # -- The network
 

@@ -16,6 +16,7 @@ NEVER = float("inf")
 
 class Get(NamedTuple):
     key: bytes
+    serializable: bool = False  # may be old, but must have been true at its revision
 
 
 class Put(NamedTuple):
@@ -100,6 +101,7 @@ class Watching:
     key: bytes
     range_end: bytes = b""
     deliveries: list[Delivery] = field(default_factory=list)
+    is_over: bool = False  # the revision it would go on from was compacted
 
     def covers(self, key: bytes) -> bool:
         if not self.range_end:
@@ -126,10 +128,19 @@ def keys_of(request: Request) -> tuple[bytes, ...]:
     return (request.key,)
 
 
+def is_serializable(one: Operation) -> bool:
+    return isinstance(one.request, Get) and one.request.serializable
+
+
 def by_key(operations: Iterable[Operation]) -> dict[bytes, list[Operation]]:
-    """A history for each key; a transaction of several keys is in each of them, as a put."""
+    """A history for each key, without reads that may be old.
+
+    A transaction of several keys is in each of them, as a put.
+    """
     found: dict[bytes, list[Operation]] = {}
     for one in operations:
+        if is_serializable(one):
+            continue
         if isinstance(one.request, PutAll):
             for key, value in one.request.pairs:
                 part = Operation(one.client, Put(key, value), one.called, one.returned, one.result)

@@ -27,6 +27,7 @@ from trioetcd.testing.faults import Disturber
 from trioetcd.testing.history import Put, Watching
 from trioetcd.testing.member import Member, Stage
 from trioetcd.testing.network import SimulatedNetwork
+from trioetcd.testing.observer import Observer
 from trioetcd.testing.scheduling import repeatable
 from trioetcd.testing.trace import Trace
 from trioetcd.testing.verdict import LEASED_RANGE, Findings, final_events, hashes, judge
@@ -37,7 +38,7 @@ SETTLE_SECONDS = 20.0  # at most, for each: leases to run out, all to apply, wat
 RETRY_SECONDS = 0.2
 STRAGGLER_SECONDS = 1.0  # for requests whose clients are gone
 JUDGE = 900  # the number of the first client that looks at the result
-LOOK_SECONDS = 0.05  # between looks at who leads
+LOOK_SECONDS = 0.05  # between looks at whether something has come about
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,7 +88,7 @@ class _World:
         self.notes = Notes(trace)
         self.network = SimulatedNetwork(self._generator())
         self.members: list[Member] = []
-        self.leaders: dict[int, str] = {}  # by term
+        self.observer = Observer(self.members)
         self.judges = 0
 
     def _generator(self) -> random.Random:
@@ -98,10 +99,9 @@ class _World:
         async with trio.open_nursery() as nursery:
             await nursery.start(self.network.run)
             stage = Stage(nursery, self.network, self.trace)
-            self.members = [
-                Member(stage, settings, self._generator()) for settings in self._settings()
-            ]
-            nursery.start_soon(self._look)
+            for settings in self._settings():
+                self.members.append(Member(stage, settings, self._generator()))
+            nursery.start_soon(self.observer.run)
             for member in self.members:
                 member.boot()
             async with trio.open_nursery() as watchers:
@@ -173,7 +173,7 @@ class _World:
         rng = self._generator()
         async with open_client(number, network, addresses, rng, self.notes) as client:
             if kind == "work":
-                await client.work(self.scenario.pause)
+                await client.work(self.scenario.pause, lambda: self.observer.revision)
             elif kind == "watch":
                 await client.watch(self._something_to_watch(client))
             else:
@@ -200,19 +200,6 @@ class _World:
         for member in self.members:
             if member.failure is not None:
                 raise member.failure
-
-    async def _look(self) -> None:
-        """There is never more than one leader in a term."""
-        while True:
-            for member in self.members:
-                if member.node is None:
-                    continue
-                status = member.node.parts.raft.status
-                if status.is_leader:
-                    known = self.leaders.setdefault(status.term, member.name)
-                    if known != member.name:
-                        raise Wrong(f"{known} and {member.name} both lead in term {status.term}")
-            await trio.sleep(LOOK_SECONDS)
 
     # -- The calm part
 
@@ -254,12 +241,13 @@ class _World:
         for member in self.members:
             async with self._judging(member) as client:
                 found.append(await hashes(client))
-                events.append(await final_events(client, found[-1][0]))
+                events.append(await final_events(client, *found[-1][:2]))
         self.outcome.seconds = trio.current_time()
         self.outcome.operations = len(self.notes.operations)
         self.outcome.refusals = self.notes.refusals
         self.outcome.revision = found[0][0]
-        return Findings(self.notes, events, found)
+        self.observer.look()
+        return Findings(self.notes, self.observer.log, events, found)
 
 
 async def _until(condition: Callable[[], bool]) -> None:

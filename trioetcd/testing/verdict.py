@@ -14,8 +14,8 @@ from dataclasses import dataclass
 import trio
 
 from trioetcd.testing.checker import Wrong, check_keys
-from trioetcd.testing.history import Event, Operation, keys_of
-from trioetcd.testing.replay import Log, check_replay, log_of
+from trioetcd.testing.history import Event, Operation, Watching, keys_of
+from trioetcd.testing.replay import FIRST_REVISION, Log, check_replay, log_of
 from trioetcd.testing.watches import check_watch
 from trioetcd.testing.workload import LEASED, Client, Leased, Notes, event_of
 from wire.pb import etcdserverpb
@@ -27,43 +27,54 @@ ANSWER_SECONDS = 10.0  # for each member's, when all is calm
 @dataclass(frozen=True)
 class Findings:
     notes: Notes
-    events: Sequence[Sequence[Event]]  # every member's
-    hashes: Sequence[tuple[int, int]]  # every member's revision and hash
+    log: Log  # of all that was ever applied
+    events: Sequence[Sequence[Event]]  # every member's, as far as it was not compacted
+    hashes: Sequence[tuple[int, int, int]]  # every member's revision, compacted one, and hash
 
     @property
     def revision(self) -> int:
         """Up to which every watch should tell."""
-        return max(revision for revision, _ in self.hashes)
+        return max(found[0] for found in self.hashes)
 
     @property
     def is_all_told(self) -> bool:
         """Whether every watch is as far as it will be."""
-        return all(
-            watching.next_revision
-            > max((one.revision for one in self.events[0] if watching.covers(one.key)), default=0)
-            for watching in self.notes.watchings
+        return all(watching.next_revision > self._last(watching) for watching in self._living)
+
+    @property
+    def _living(self) -> list[Watching]:
+        return [watching for watching in self.notes.watchings if not watching.is_over]
+
+    def _last(self, watching: Watching) -> int:
+        """The last revision that a watch should tell of."""
+        wanted = (
+            revision
+            for revision in sorted(self.log, reverse=True)
+            if any(watching.covers(event.key) for event in self.log[revision])
         )
+        return next(wanted, 0)
 
 
-async def hashes(client: Client) -> tuple[int, int]:
-    """A member's revision and the hash of all it stores."""
+async def hashes(client: Client) -> tuple[int, int, int]:
+    """A member's revision, the one it has compacted at, and the hash of all it stores."""
     request = etcdserverpb.HashKVRequest().SerializeToString()
     answer = await client.call("/etcdserverpb.Maintenance/HashKV", request)
     response = etcdserverpb.HashKVResponse.FromString(answer)
-    return response.header.revision, response.hash
+    return response.header.revision, response.compact_revision, response.hash
 
 
-async def final_events(client: Client, revision: int) -> list[Event]:
-    """Everything that ever happened, as a member tells it."""
+async def final_events(client: Client, revision: int, compacted: int) -> list[Event]:
+    """Everything that happened since a compaction, as a member tells it."""
+    first = max(compacted, FIRST_REVISION) + 1
     found: list[Event] = []
     create = etcdserverpb.WatchCreateRequest(
-        key=b"\0", range_end=b"\0", start_revision=1, fragment=True
+        key=b"\0", range_end=b"\0", start_revision=first, fragment=True
     )
     request = etcdserverpb.WatchRequest(create_request=create).SerializeToString()
     async with client.channel().stream("/etcdserverpb.Watch/Watch") as stream:
         await stream.send(request)
         with trio.move_on_after(ANSWER_SECONDS):
-            while revision > 1 and (not found or found[-1].revision < revision):
+            while revision >= first and (not found or found[-1].revision < revision):
                 message = await stream.receive()
                 if message is None:
                     break
@@ -75,7 +86,7 @@ async def final_events(client: Client, revision: int) -> list[Event]:
 def judge(findings: Findings) -> None:
     """Raises Wrong."""
     notes = findings.notes
-    log = log_of(findings.events[0])
+    log = log_of(event for revision in sorted(findings.log) for event in findings.log[revision])
     _check_members(findings)
     ordinary = [one for one in notes.operations if not _is_leased(one)]
     leased = {key for one in notes.operations if _is_leased(one) for key in keys_of(one.request)}
@@ -83,7 +94,7 @@ def judge(findings: Findings) -> None:
     check_keys(ordinary)
     for watching in notes.watchings:
         watching.drop_fragments()
-        check_watch(watching, log, findings.revision)
+        check_watch(watching, log, None if watching.is_over else findings.revision)
     for held in notes.leases:
         _check_lease(held, notes, log)
 
@@ -91,9 +102,15 @@ def judge(findings: Findings) -> None:
 def _check_members(findings: Findings) -> None:
     if len(set(findings.hashes)) > 1:
         raise Wrong(f"members differ: {findings.hashes}")
-    for events in findings.events[1:]:
-        if list(events) != list(findings.events[0]):
-            raise Wrong(f"members tell differently: {set(events) ^ set(findings.events[0])}")
+    for (_, compacted, _), told in zip(findings.hashes, findings.events, strict=True):
+        applied = [
+            event
+            for revision in sorted(findings.log)
+            if revision > compacted
+            for event in findings.log[revision]
+        ]
+        if told != applied:
+            raise Wrong(f"a member tells otherwise than was applied: {set(told) ^ set(applied)}")
 
 
 def _is_leased(one: Operation) -> bool:

@@ -7,7 +7,7 @@ an answer that leaves open whether the server did it makes an operation of unkno
 from __future__ import annotations
 
 import random
-from collections.abc import AsyncIterator, Awaitable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from itertools import count
@@ -45,6 +45,7 @@ from wire.pb import etcdserverpb, mvccpb
 
 PATIENCE = (0.7, 2.0, 9.0)  # seconds a client waits for an answer: some give up before servers do
 KEYS = tuple(b"key/%d" % number for number in range(5))
+COMPACTIONS = 0.02  # of all that a client does
 LEASED = b"lease/"  # in front of keys that go with a lease
 CERTAINLY_NOT = (LeaderChanged, LeaseNotFound, NoLeader, TooManyRequests)
 """Refusals after which nothing was, or ever will be, done."""
@@ -117,18 +118,28 @@ class Client:
 
     # -- Reads and writes
 
-    async def work(self, mean_pause: float) -> None:
-        """One operation after another, for ever."""
+    async def work(self, mean_pause: float, noted: Callable[[], int]) -> None:
+        """One operation after another, for ever; `noted` is up to where may be compacted."""
         while True:
             await trio.sleep(self.rng.expovariate(1 / mean_pause))
-            await self.do(self._choose())
+            if self.rng.random() < COMPACTIONS:
+                await self._compact(noted() - self.rng.randrange(20))
+            else:
+                await self.do(self._choose())
+
+    async def _compact(self, revision: int) -> None:
+        request = etcdserverpb.CompactionRequest(
+            revision=revision, physical=self.rng.random() < 0.3
+        )
+        self.notes.trace.note(self.name, f"compacts at {revision}")
+        await self._try(self.call(_KV + "Compact", request.SerializeToString()))
 
     def _choose(self) -> Request:
         rng = self.rng
         key = rng.choice(KEYS)
         kind = rng.random()
         if kind < 0.35:
-            return Get(key)
+            return Get(key, serializable=rng.random() < 0.2)
         if kind < 0.65:
             return Put(key, self.value())
         if kind < 0.75:
@@ -176,8 +187,8 @@ class Client:
 
     async def _ask(self, request: Request) -> Found | Written:
         match request:
-            case Get(key):
-                message = etcdserverpb.RangeRequest(key=key)
+            case Get(key, serializable):
+                message = etcdserverpb.RangeRequest(key=key, serializable=serializable)
                 answer = await self.call(_KV + "Range", message.SerializeToString())
                 return _found(etcdserverpb.RangeResponse.FromString(answer))
             case Put(key, value, lease):
@@ -204,7 +215,11 @@ class Client:
         self.notes.watchings.append(watching)
         while True:
             try:
-                await self._watch_once(watching)
+                compacted = await self._watch_once(watching)
+                if compacted:
+                    watching.is_over = True
+                    watching = Watching(compacted, watching.key, watching.range_end)
+                    self.notes.watchings.append(watching)
             except EtcdError as error:
                 self.notes.trace.note(self.name, f"watch ends: {error}")
             except trio.BrokenResourceError:
@@ -212,7 +227,8 @@ class Client:
             watching.drop_fragments()
             await trio.sleep(self.rng.uniform(0.05, 0.5))
 
-    async def _watch_once(self, watching: Watching) -> None:
+    async def _watch_once(self, watching: Watching) -> int:
+        """Until it ends.  The revision to begin again from if what comes next was compacted."""
         create = etcdserverpb.WatchCreateRequest(
             key=watching.key,
             range_end=watching.range_end,
@@ -227,11 +243,12 @@ class Client:
                 response = etcdserverpb.WatchResponse.FromString(message)
                 if response.canceled:
                     self.notes.trace.note(self.name, f"watch canceled: {response.cancel_reason}")
-                    return
+                    return response.compact_revision
                 if not response.created:
                     delivery = _delivery(response)
                     watching.deliveries.append(delivery)
                     self.notes.trace.note(self.name, f"watch hears {delivery}")
+        return 0
 
     # -- Leases
 
