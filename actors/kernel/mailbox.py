@@ -65,7 +65,7 @@ class Inbox:
         self._closed = False
         self._receiver: trio.lowlevel.Task | None = None
         self._room = trio.lowlevel.ParkingLot()
-        self._unanswered: set[Reply[Any]] = set()
+        self._unanswered: dict[Reply[Any], None] = {}  # oldest first
 
     # -- The senders' side
 
@@ -207,7 +207,7 @@ class Inbox:
         self.close()
 
     def close(self) -> None:
-        """Answer every call that is queued, or taken and unanswered; take no more."""
+        """Answer every call that is queued, or taken and unanswered, oldest first; take no more."""
         self._closed = True
         self.drain()
         self._room.unpark_all()

@@ -29,7 +29,7 @@ class Reply(Generic[T]):
         self._outcome: outcome.Outcome[T] | None = None
         self._waiter: trio.lowlevel.Task | None = None
         self._listener: Callable[[outcome.Outcome[T]], None] | None = None
-        self._open: set[Reply[Any]] | None = None  # the inbox's unanswered calls, once sent
+        self._open: dict[Reply[Any], None] | None = None  # the inbox's unanswered calls, once sent
 
     @property
     def done(self) -> bool:
@@ -83,17 +83,17 @@ class Reply(Generic[T]):
         invariant(self._waiter is None and self._outcome is None, "told too late")
         self._listener = listener
 
-    def opened(self, unanswered: set[Reply[Any]]) -> None:
+    def opened(self, unanswered: dict[Reply[Any], None]) -> None:
         """An inbox took the call in: it is listed in `unanswered` until it is answered."""
         if self._outcome is None:
             self._open = unanswered
-            unanswered.add(self)
+            unanswered[self] = None
 
     def _settle(self, result: outcome.Outcome[T]) -> None:
         invariant(self._outcome is None, "a reply is given twice", first=self._outcome)
         self._outcome = result
         if self._open is not None:
-            self._open.discard(self)
+            self._open.pop(self, None)
             self._open = None
         if self._listener is not None:
             self._listener(result)
