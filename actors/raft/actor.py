@@ -41,6 +41,7 @@ from wire.errors import NoLeader as NoLeaderKnown
 INBOX_CALLS = 1024
 INBOX_PACKETS = 4096
 PARKED_PROPOSALS = 1024  # batches that wait for a leader to be elected
+HASTE = 0.3  # of the random part of an election timeout, when the leader's connection broke
 PARKED_SECONDS = 5.0  # after which whoever proposed has given up, or soon will
 
 Duty = Callable[[int], Awaitable[None]]
@@ -378,6 +379,8 @@ class _Desk:
                 case Unreachable(peers=lost):
                     for peer in lost:
                         core.report_unreachable(peer)
+                    if core.leader in lost:
+                        self._expect_election(now)
                 case SnapshotSent(outcomes=outcomes):
                     for peer, arrived in outcomes:
                         core.report_snapshot(peer, arrived=arrived)
@@ -385,6 +388,16 @@ class _Desk:
                     core.hasten_election(now, within)
         if readers:
             self._read(readers, now)
+
+    def _expect_election(self, now: float) -> None:
+        """The leader's connection broke: most likely it is gone.
+
+        Others will not hear of an election before they have missed it for an election timeout
+        themselves, but the rest of the wait, which keeps candidates apart, may be shorter.
+        """
+        shortest = self.core.config.election_timeout
+        spread = self.core.random_timeout() - shortest
+        self.core.hasten_election(now, shortest + HASTE * spread)
 
     def _propose(self, message: Propose, now: float) -> None:
         entries, reply = message.entries, message.reply

@@ -1,0 +1,207 @@
+"""Ways to hurt a cluster that clients are using, and how soon it must be well again.
+
+A case returns a line of figures; what is wrong raises.
+Source: etcd tests/functional (the list of failures); the goals of this project.
+"""
+
+from __future__ import annotations
+
+import random
+import signal
+from collections.abc import Awaitable, Callable
+from functools import partial
+
+import trio
+
+from tests.system.cluster import ELECTION_TIMEOUT, Cluster, Member
+from tests.system.load import Load
+from tests.system.proxy import CUT, LOST, Rule
+
+HEALED_SECONDS = 10.0  # after which all must be well; etcd's functional tests
+CALM_SECONDS = 2.0  # of undisturbed work before anything happens
+HURT_SECONDS = 5.0
+DELAY_SECONDS = 0.3
+
+Case = Callable[[Cluster, Load, random.Random], Awaitable[str]]
+
+
+async def pick(cluster: Cluster, who: str) -> list[Member]:
+    """`leader`, `follower`, `quorum` (which the leader is in) or `all`."""
+    leader = await cluster.leader()
+    others = [one for one in cluster.running if one is not leader]
+    match who:
+        case "leader":
+            return [leader]
+        case "follower":
+            return others[:1]
+        case "quorum":
+            return [leader, *others[: len(cluster.running) // 2]]
+        case _:
+            return cluster.running
+
+
+async def healed(cluster: Cluster, load: Load, since: float) -> str:
+    """Everybody follows one leader and writes go on."""
+    await cluster.leader(list(cluster.members.values()), HEALED_SECONDS)
+    took = await load.resumed(since, HEALED_SECONDS)
+    return f"served again {took:.2f} s after healing"
+
+
+# -- Processes that end
+
+
+async def ended(
+    number: signal.Signals, who: str, cluster: Cluster, load: Load, rng: random.Random
+) -> str:
+    await trio.sleep(CALM_SECONDS)
+    victims = await pick(cluster, who)
+    for victim in victims:
+        await victim.end(number)
+    hurt = trio.current_time()
+    note = ""
+    if who in ("leader", "follower"):
+        took = await load.resumed(hurt, HEALED_SECONDS)
+        note = f"writes resumed after {took:.2f} s; "
+    await trio.sleep(HURT_SECONDS - (trio.current_time() - hurt))
+    for victim in victims:
+        victim.start()
+    return note + await healed(cluster, load, trio.current_time())
+
+
+async def kill_leader(rounds: int, cluster: Cluster, load: Load, rng: random.Random) -> str:
+    """Many times; writes go on within one and a half election timeouts, in the median."""
+    times = []
+    for _ in range(rounds):
+        await trio.sleep(0.5)
+        leader = await cluster.leader()
+        await leader.end()
+        times.append(await load.resumed(trio.current_time(), HEALED_SECONDS))
+        leader.start()
+        await cluster.leader(list(cluster.members.values()))
+    median = sorted(times)[len(times) // 2]
+    if median > 1.5 * ELECTION_TIMEOUT:
+        raise AssertionError(f"writes resumed after {median:.2f} s in the median")
+    return (
+        f"{rounds} kills; writes resumed after {median:.2f} s (median), {max(times):.2f} s (most)"
+    )
+
+
+async def stop_leader(rounds: int, cluster: Cluster, load: Load, rng: random.Random) -> str:
+    """SIGSTOP for half a second to five, then go on."""
+    times = []
+    for _ in range(rounds):
+        await trio.sleep(0.5)
+        leader = await cluster.leader()
+        leader.send(signal.SIGSTOP)
+        stopped = trio.current_time()
+        length = rng.uniform(0.5, 5.0)
+        try:
+            with trio.move_on_after(length):
+                times.append(await load.resumed(stopped, HEALED_SECONDS))
+                await trio.sleep_forever()
+        finally:
+            leader.send(signal.SIGCONT)
+        await cluster.leader(list(cluster.members.values()), HEALED_SECONDS)
+    most = max(times, default=0.0)
+    return f"{rounds} stops; writes went on meanwhile in {len(times)}, after at most {most:.2f} s"
+
+
+# -- Links
+
+
+async def apart(rule: Rule, who: str, cluster: Cluster, load: Load, rng: random.Random) -> str:
+    """Some members cannot reach the others, nor each other if they are a quorum or all."""
+    await trio.sleep(CALM_SECONDS)
+    victims = await pick(cluster, who)
+    names = list(cluster.members)
+    if who in ("quorum", "all"):
+        for victim in victims:
+            cluster.network.isolate([victim.name], names, rule)
+    else:
+        cluster.network.isolate([one.name for one in victims], names, rule)
+    hurt = trio.current_time()
+    note = ""
+    if who in ("leader", "follower") and not rule.delay:
+        took = await load.resumed(hurt, HEALED_SECONDS)
+        note = f"writes resumed after {took:.2f} s; "
+    await trio.sleep(HURT_SECONDS - (trio.current_time() - hurt))
+    cluster.network.heal()
+    return note + await healed(cluster, load, trio.current_time())
+
+
+async def one_way(cluster: Cluster, load: Load, rng: random.Random) -> str:
+    """What the leader says is lost; what it is told arrives."""
+    await trio.sleep(CALM_SECONDS)
+    leader = await cluster.leader()
+    others = [name for name in cluster.members if name != leader.name]
+    cluster.network.set([(leader.name, other) for other in others], LOST)
+    took = await load.resumed(trio.current_time(), HEALED_SECONDS)
+    await trio.sleep(HURT_SECONDS)
+    cluster.network.heal()
+    note = await healed(cluster, load, trio.current_time())
+    return f"writes resumed after {took:.2f} s; {note}"
+
+
+async def long_cut(seconds: float, cluster: Cluster, load: Load, rng: random.Random) -> str:
+    """A follower that was cut off comes back to the same leader and the same term."""
+    leader = await cluster.leader()
+    before = await leader.status()
+    assert before is not None
+    victim = await cluster.follower()
+    cluster.network.isolate([victim.name], cluster.members, LOST)
+    hurt = trio.current_time()
+    await trio.sleep(seconds)
+    gap = load.longest_gap(hurt, trio.current_time())
+    cluster.network.heal()
+    note = await healed(cluster, load, trio.current_time())
+    after = await (await cluster.leader()).status()
+    assert after is not None
+    if (after.leader, after.raftTerm) != (before.leader, before.raftTerm):
+        raise AssertionError(f"term {before.raftTerm} became {after.raftTerm}")
+    return f"same leader and term after {seconds:g} s; longest gap {gap:.2f} s; {note}"
+
+
+# -- Until a snapshot is needed
+
+
+async def until_snapshot(how: str, cluster: Cluster, load: Load, rng: random.Random) -> str:
+    """A follower stays away until the log it needs is gone.  Needs a small --snapshot-count."""
+    victim = await cluster.follower()
+    if how == "kill":
+        await victim.end()
+    else:
+        cluster.network.isolate([victim.name], cluster.members, LOST)
+    others = [one for one in cluster.running if one is not victim]
+    status = await others[0].status()
+    assert status is not None
+    target = status.raftIndex + 400
+    while status is None or status.raftIndex < target:
+        await trio.sleep(0.1)
+        status = await others[0].status()
+    if how == "kill":
+        victim.start()
+    cluster.network.heal()
+    note = await healed(cluster, load, trio.current_time())
+    return f"400 entries behind; {note}"
+
+
+# -- All of them, by name
+
+
+def cases(rounds: int, seconds: float) -> dict[str, Case]:
+    """`rounds` of the cases that are repeated; `seconds` a follower is cut off in `long-cut`."""
+    found: dict[str, Case] = {
+        "kill-leader": partial(kill_leader, rounds),
+        "stop-leader": partial(stop_leader, rounds),
+        "one-way": one_way,
+        "long-cut": partial(long_cut, seconds),
+        "snapshot-kill": partial(until_snapshot, "kill"),
+        "snapshot-lost": partial(until_snapshot, "lost"),
+    }
+    for who in ("follower", "leader", "quorum", "all"):
+        found[f"term-{who}"] = partial(ended, signal.SIGTERM, who)
+        found[f"kill-{who}-once"] = partial(ended, signal.SIGKILL, who)
+        found[f"cut-{who}"] = partial(apart, CUT, who)
+        found[f"lost-{who}"] = partial(apart, LOST, who)
+        found[f"delay-{who}"] = partial(apart, Rule(delay=DELAY_SECONDS), who)
+    return found
