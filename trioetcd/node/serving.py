@@ -15,6 +15,7 @@ from trioetcd.node.listening import Answers, PeerTLS, make_port, peer_answers
 from trioetcd.node.node import Node
 from trioetcd.node.recovery import StartError
 from wire.grpc.service import Registry
+from wire.invariant import invariant
 from wire.listener import Port
 from wire.log import Log
 from wire.network import Address, RealNetwork, parse_url
@@ -154,6 +155,8 @@ def _tls(
 
 
 def _ports(groups: list[_Bound], answers: Answers, tls: ServerTLS | None, log: Log) -> list[Port]:
+    for group in groups:
+        invariant(tls is not None or not group.secure, "nobody is served in the clear at https")
     return [
         make_port(group.listeners, answers, tls if group.secure else None, log) for group in groups
     ]
