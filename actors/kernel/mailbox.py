@@ -133,6 +133,16 @@ class Inbox:
         if len(waiting) > self.peak:
             self.peak = len(waiting)
 
+    @property
+    def is_idle(self) -> bool:
+        """Whether the actor waits, and nothing has woken it.  Its next step may then be taken by
+        whoever brings the occasion, in the same task: nobody can tell the difference."""
+        return self._receiver is not None
+
+    def wake(self) -> None:
+        """Have the actor look at its state though there is no message."""
+        self._wake()
+
     def _wake(self) -> None:
         if self._receiver is not None:
             receiver, self._receiver = self._receiver, None

@@ -138,7 +138,9 @@ class Hasten(Notice):
 
 
 class Log(Protocol):
-    def write(self, write: Write) -> None: ...
+    def write(self, write: Write) -> bool:
+        """True if it is durable already; else `RaftActor.persisted` will be called."""
+        ...
 
 
 class StateMachine(Protocol):
@@ -466,18 +468,15 @@ class _Desk:
                 self._publish_role(ready)
                 if self._parked and ready.soft.leader:
                     self._propose_parked(now)
-            if ready.write is not None:
-                if ready.write.snapshot is not None:
-                    self._snapshots.append(ready.write)
-                self._log.write(ready.write)
-            if ready.messages:
+            if ready.messages:  # first: others work while the log is written
                 self._peers.send(ready.messages)
+            is_durable = ready.write is not None and self._write(ready.write, now)
             if ready.committed:
                 self._commit(ready.committed)
             for token, index in ready.read_states:
                 for reply in self._reads.pop(token, ()):
                     reply.answer(index)
-            if ready.soft is None:
+            if ready.soft is None and not is_durable:
                 break  # nothing that was just done makes for more
         status, log = self._status, self.core.log
         status.commit_index = log.committed
@@ -485,6 +484,15 @@ class _Desk:
         status.awaits_applied = log.applying < min(log.committed, log.stable)
         if not status.reads_open and status.role is Role.LEADER:
             self._judge_reads()
+
+    def _write(self, write: Write, now: float) -> bool:
+        """Hand a write to the log; True if it is durable already."""
+        if write.snapshot is not None:
+            self._snapshots.append(write)
+        if not self._log.write(write) or write.receipt is None:
+            return False
+        self.core.persisted(write.receipt, now)
+        return True
 
     def _install_persisted(self, receipt: int) -> None:
         """The state follows the log: a crash in between is made good at the next start."""

@@ -68,11 +68,20 @@ class Wal:
 
     def __init__(self) -> None:
         self.inbox = Inbox("wal", calls=INBOX_CALLS)
+        self._log: _Log | None = None
 
-    def write(self, write: Write) -> None:
-        """Never blocks; raft hears of it through `persisted`."""
+    def write(self, write: Write) -> bool:
+        """True if it is durable already; else raft hears of it through `persisted`.
+
+        Takes no longer than an fdatasync on the event loop does anyway (see `pace`), so it is
+        made at once if the actor is idle: that spares two changes of tasks.
+        """
+        log = self._log
+        if log is not None and self.inbox.is_idle and log.may_write_at_once(write):
+            return log.write_at_once(write, self.inbox)
         # A commit index alone goes out with the next write, so nobody is woken for it.
         self.inbox.notify(WriteLog([write]), wake=write.receipt is not None)
+        return False
 
     async def save_snapshot_record(self, record: SnapshotRecord) -> None:
         """For a snapshot whose file is saved and whose index is committed."""
@@ -100,15 +109,20 @@ async def run_wal(
     """
     log = _Log(writer, worker, times, save_snapshot)
     with wal.inbox:
+        wal._log = log
         task_status.started(wal)
         try:
             while True:
                 await wal.inbox.wait()
+                if log.failure is not None:
+                    raise log.failure
+                await log.cut_if_full()
                 await _commit_group(wal.inbox.drain(), log, persisted)
         except trio.Cancelled:
             _leave(wal.inbox.drain(), writer)
             raise
         finally:
+            wal._log = None
             writer.close()
 
 
@@ -167,6 +181,33 @@ class _Log:
         self._save_snapshot = save_snapshot
         self._clock = trio.lowlevel.current_clock()  # may be read on the worker too
         self._pace = Pace()
+        self.failure: Exception | None = None  # of a write that was made at once
+
+    def may_write_at_once(self, write: Write) -> bool:
+        return (
+            write.receipt is not None
+            and write.snapshot is None
+            and self._pace.is_inline(len(write.entries))
+        )
+
+    def write_at_once(self, write: Write, inbox: Inbox) -> bool:
+        """The same as a group of one; True if it is durable."""
+        try:
+            for message in inbox.drain():  # commit indexes that nobody was woken for
+                for earlier in message.writes:
+                    self.writer.append(earlier.entries, earlier.hard_state)
+            self.writer.append(write.entries, write.hard_state)
+            self.writer.write()
+            seconds = self._timed_sync()
+        except Exception as error:
+            self.failure = error
+            inbox.wake()
+            return False
+        self._pace.note(seconds, inline=True)
+        self._times.note(seconds)
+        if self.writer.is_full:
+            inbox.wake()
+        return True
 
     async def append(self, write: Write) -> None:
         snapshot, record = write.snapshot, None

@@ -33,9 +33,13 @@ class Pace:
         self._latest = 0.0
         self._since_probe = 0
 
+    def is_inline(self, entries: int) -> bool:
+        """Whether the disk is held to be fast enough for an fdatasync on the event loop."""
+        return self._typical < (LONE_SECONDS if entries <= LONE_ENTRIES else INLINE_SECONDS)
+
     def next_is_inline(self, entries: int) -> bool:
-        """Whether the fdatasync of `entries` runs on the event loop.  Ask once for each."""
-        if self._typical < (LONE_SECONDS if entries <= LONE_ENTRIES else INLINE_SECONDS):
+        """`is_inline`, or it is time to see whether it might be.  Ask once for each."""
+        if self.is_inline(entries):
             return True
         self._since_probe += 1
         if self._since_probe < PROBE_EVERY or self._latest > SLOW_SECONDS:
