@@ -62,9 +62,10 @@ class Port:
         tls: ServerTLS | None = None,
         *,
         most: int | None = None,
+        drain: float = DRAIN_SECONDS,
     ) -> None:
         """`most` connections are served at once, as many as there are descriptors for if not
-        given; others wait in the kernel's queue."""
+        given; others wait in the kernel's queue.  When it stops, calls have `drain` seconds."""
         self._listeners = listeners
         self._protocols = protocols
         self._log = log
@@ -72,6 +73,7 @@ class Port:
         self._places = trio.Semaphore(descriptors_for_connections() if most is None else most)
         self._half_open: dict[trio.CancelScope, None] = {}
         self._scopes: set[trio.CancelScope] = set()  # of connections
+        self._drain = drain
         self._last_moment = float("inf")  # for connections to end, once draining
         self.draining = trio.Event()
         self.connections = 0
@@ -87,7 +89,7 @@ class Port:
                     task_status.started()
             finally:
                 self.draining.set()
-                self._last_moment = trio.current_time() + DRAIN_SECONDS
+                self._last_moment = trio.current_time() + self._drain
                 for scope in self._scopes:
                     scope.deadline = self._last_moment
                 for half_open in self._half_open:

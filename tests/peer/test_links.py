@@ -7,7 +7,7 @@ import pytest
 import trio
 import trio.testing
 
-from actors.raft.types import MessageType
+from actors.raft.types import Entry, Message, MessageType
 from tests.peer.members import (
     CLUSTER,
     ELECTION_TIMEOUT,
@@ -409,3 +409,16 @@ async def test_a_member_that_is_removed_is_told_so_when_it_speaks(autojump_clock
         one.links.send([heartbeat(1)])
         await one.unreached(2)
         assert one.told_removed
+
+
+async def test_a_proposal_waits_for_a_stream(autojump_clock: Clock):
+    """Nobody says it again, and who has just started has no stream yet."""
+    async with scene(MemoryNetwork()) as play:
+        one = await play.add(1)
+        one.links.follow({2: [url_of(2)]})
+        await trio.testing.wait_all_tasks_blocked()
+        entries = [Entry(0, 0, 0, b"x")]
+        one.links.send([Message(MessageType.PROPOSE, 2, 1, entries=entries)])
+        two = await play.add(2)
+        await two.raft.until(lambda: len(two.raft.messages) == 1)
+        assert two.raft.messages[0].type is MessageType.PROPOSE

@@ -15,7 +15,7 @@ from wire.http1 import serve_http1
 from wire.http2.connection import serve_connection
 from wire.http2.keepalive import KeepAlive
 from wire.http2.limits import Limits
-from wire.listener import Port, Protocols
+from wire.listener import DRAIN_SECONDS, Port, Protocols
 from wire.log import Log
 from wire.network import Network, parse_url
 from wire.tls import ClientTLS, ServerTLS
@@ -46,6 +46,7 @@ class Answers:
     web: HTTPHandler
     limits: Limits
     keep_alive: KeepAlive
+    drain: float = DRAIN_SECONDS  # for calls when the port stops
 
 
 def make_port(
@@ -78,12 +79,18 @@ def make_port(
             stream, answers.web, log=log, peer=peer, initial=initial, draining=draining
         )
 
-    return Port(listeners, Protocols(http2, http1), log, tls)
+    return Port(listeners, Protocols(http2, http1), log, tls, drain=answers.drain)
 
 
 def peer_answers(parts: Parts) -> Answers:
     """What other members find at the peer port."""
-    return Answers(parts.peer_registry, parts.peer_web.handle, PEER_LIMITS, PEER_KEEP_ALIVE)
+    return Answers(
+        parts.peer_registry,
+        parts.peer_web.handle,
+        PEER_LIMITS,
+        PEER_KEEP_ALIVE,
+        drain=0.0,  # links last as long as they can; the others find out at once
+    )
 
 
 async def listen_to_members(

@@ -33,6 +33,8 @@ from wire.network import Address, Network, parse_url
 from wire.tls import ClientTLS
 
 BULK = frozenset({MessageType.APPEND, MessageType.PROPOSE})
+WAITING_PROPOSALS = 1024
+PROPOSAL_SECONDS = 5.0  # after which whoever proposed has given up, or soon will
 MAX_PAUSE = 1.0  # seconds between tries to reach a member
 FAILURES_TO_TELL = 5  # tries in a row to reach a member, before the operator is told that it fails
 _PAUSES = Backoff(first=0.1, factor=1.5, most=MAX_PAUSE)
@@ -94,6 +96,7 @@ class Link:
         self._log = around.log.bind(peer_id=f"{peer:x}")
         self._headers = around.introduction(peer)
         self._reached = trio.Event()
+        self._proposals: list[tuple[float, Message]] = []  # since when they wait for a stream
         self._turn = 0  # which URL to try
         self._requests: Channel | None = None
         self._snapshot_asked = trio.Event()
@@ -102,7 +105,9 @@ class Link:
     def send(self, message: Message) -> None:
         """Never waits; may drop the message."""
         if message.type is MessageType.PROPOSE and not self.bulk.is_open:
-            self.control.put(message)  # nobody says it again, and the other stream may be open
+            # Nobody says it again: it goes by the other stream, or waits a while for one.
+            if not self.control.put(message) and len(self._proposals) < WAITING_PROPOSALS:
+                self._proposals.append((trio.current_time(), message))
         elif message.type in BULK:
             if not self.bulk.put(message):
                 self._around.raft.unreachable(self.peer)
@@ -216,6 +221,10 @@ class Link:
             self._log.info("peer became active")
         self._reached.set()
         self._reached = trio.Event()
+        proposals, self._proposals = self._proposals, []
+        for since, message in proposals:
+            if trio.current_time() - since < PROPOSAL_SECONDS:
+                self.send(message)
 
     def _closed(self, lane: Lane, why: str) -> None:
         if not lane.is_open:

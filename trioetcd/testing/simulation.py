@@ -33,7 +33,9 @@ from trioetcd.testing.trace import Trace
 from trioetcd.testing.verdict import LEASED_RANGE, Findings, final_events, hashes, judge
 from trioetcd.testing.workload import KEYS, Client, Notes, open_client
 
-RECOVERY_SECONDS = 10.0  # after the last disturbance, for all to serve, and then to write everywhere
+RECOVERY_SECONDS = (
+    10.0  # after the last disturbance, for all to serve, and then to write everywhere
+)
 SETTLE_SECONDS = 20.0  # at most, for each: leases to run out, all to apply, watches to catch up
 RETRY_SECONDS = 0.2
 STRAGGLER_SECONDS = 1.0  # for requests whose clients are gone
