@@ -13,14 +13,27 @@ from functools import partial
 
 import trio
 
-from tests.system.cluster import ELECTION_TIMEOUT, Cluster, Member
+from tests.system.cluster import (
+    ELECTION_TIMEOUT,
+    LOOK_SECONDS,
+    PATIENCE,
+    Cluster,
+    Member,
+    NotInTime,
+)
 from tests.system.load import Load
 from tests.system.proxy import CUT, LOST, Rule
+from wire.errors import EtcdError
+from wire.pb import etcdserverpb
 
 HEALED_SECONDS = 10.0  # after which all must be well; etcd's functional tests
 CALM_SECONDS = 2.0  # of undisturbed work before anything happens
 HURT_SECONDS = 5.0
 DELAY_SECONDS = 0.3
+HEALTHY_SECONDS = 6.0  # after which connections count as healthy
+ADD, REMOVE, PROMOTE, LIST = (
+    f"/etcdserverpb.Cluster/Member{name}" for name in ("Add", "Remove", "Promote", "List")
+)
 
 Case = Callable[[Cluster, Load, random.Random], Awaitable[str]]
 
@@ -185,6 +198,79 @@ async def until_snapshot(how: str, cluster: Cluster, load: Load, rng: random.Ran
     return f"400 entries behind; {note}"
 
 
+# -- Members that come and go
+
+
+async def resize(cluster: Cluster, load: Load, rng: random.Random) -> str:
+    """From three members to five, one by one as learners that are promoted, and back to three."""
+    await trio.sleep(HEALTHY_SECONDS)
+    began = trio.current_time()
+    for name in ("m3", "m4"):
+        await add_member(cluster, name)
+    five = await cluster.leader(list(cluster.members.values()))
+    for name in [name for name in cluster.members if name != five.name][:2]:
+        await remove_member(cluster, name)
+    await cluster.leader()
+    gap = load.longest_gap(began, trio.current_time())
+    return f"3 to 5 to 3 members; longest time without a success {gap:.2f} s"
+
+
+async def replace(cluster: Cluster, load: Load, rng: random.Random) -> str:
+    """A member that lost its data is removed, added anew, and catches up."""
+    await trio.sleep(HEALTHY_SECONDS)
+    victim = await cluster.follower()
+    await victim.end()
+    victim.wipe()
+    began = trio.current_time()
+    await remove_member(cluster, victim.name)
+    await add_member(cluster, "m9")
+    await cluster.leader(list(cluster.members.values()))
+    gap = load.longest_gap(began, trio.current_time())
+    took = trio.current_time() - began
+    return f"replaced in {took:.2f} s; longest time without a success {gap:.2f} s"
+
+
+async def add_member(cluster: Cluster, name: str) -> None:
+    """As a learner, until it may be promoted."""
+    asked = list(cluster.running)
+    member = await cluster.add(name)
+    request = etcdserverpb.MemberAddRequest(peerURLs=[member.peer_url], isLearner=True)
+    answer = await patiently(asked, ADD, request.SerializeToString())
+    member.start(joins=True)
+    added = etcdserverpb.MemberAddResponse.FromString(answer).member.ID
+    promote = etcdserverpb.MemberPromoteRequest(ID=added).SerializeToString()
+    await patiently(asked, PROMOTE, promote)
+
+
+async def remove_member(cluster: Cluster, name: str) -> None:
+    """It stops by itself, if it runs."""
+    asked = [one for one in cluster.running if one.name != name]
+    answer = await patiently(asked, LIST, b"")
+    members = etcdserverpb.MemberListResponse.FromString(answer).members
+    [member_id] = [one.ID for one in members if one.name == name]
+    request = etcdserverpb.MemberRemoveRequest(ID=member_id).SerializeToString()
+    await patiently(asked, REMOVE, request)
+    gone = cluster.members.pop(name)
+    process = gone.process
+    if process is not None:
+        with trio.fail_after(HEALED_SECONDS):
+            await trio.to_thread.run_sync(process.wait, abandon_on_cancel=True)
+
+
+async def patiently(members: list[Member], path: str, request: bytes) -> bytes:
+    """Ask one after the other until one does it: health counts after five seconds."""
+    refusal: EtcdError | None = None
+    with trio.move_on_after(PATIENCE):
+        while True:
+            for member in members:
+                try:
+                    return await member.ask(path, request)
+                except EtcdError as error:
+                    refusal = error
+                await trio.sleep(LOOK_SECONDS)
+    raise NotInTime(f"{path}: {refusal}")
+
+
 # -- All of them, by name
 
 
@@ -195,6 +281,8 @@ def cases(rounds: int, seconds: float) -> dict[str, Case]:
         "stop-leader": partial(stop_leader, rounds),
         "one-way": one_way,
         "long-cut": partial(long_cut, seconds),
+        "resize": resize,
+        "replace": replace,
         "snapshot-kill": partial(until_snapshot, "kill"),
         "snapshot-lost": partial(until_snapshot, "lost"),
     }

@@ -125,6 +125,7 @@ class Cluster:
         self.home = home
         self.flags = flags
         self.pids: dict[str, int] = {}
+        self._processes: list[Member] = []  # also those that were removed
         self.network = Network(self.pids)
         self.members: dict[str, Member] = {}
         self._nursery = nursery
@@ -132,6 +133,7 @@ class Cluster:
     async def add(self, name: str) -> Member:
         """A member that does not run yet, with a way to it."""
         member = self.members[name] = Member(self, name)
+        self._processes.append(member)
         await self.network.serve(name, member.proxy_port, member.peer_port, self._nursery)
         return member
 
@@ -175,10 +177,10 @@ class Cluster:
         return seen[0]
 
     async def stop(self) -> None:
-        for one in self.running:
-            one.send(signal.SIGCONT)
-        for one in self.running:
-            await one.end()
+        for one in self._processes:
+            if one.is_running:
+                one.send(signal.SIGCONT)
+                await one.end()
 
 
 async def until(holds: Callable[[], object], within: float, what: str | Callable[[], str]) -> None:
