@@ -43,7 +43,7 @@ ALLOWED: dict[str, dict[str, str]] = {
     },
     "chance": {
         "trioetcd/node/node.py": "hands a generator in",
-        "trioetcd/testing/simulation.py": "makes all generators from the seed",
+        "trioetcd/testing/cluster.py": "makes all generators from the seed",
     },
 }
 MODULES = {

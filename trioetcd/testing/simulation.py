@@ -15,23 +15,20 @@ from __future__ import annotations
 import random
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import trio
-import trio.testing
 
 from actors.snapshot.actor import Retention
 from trioetcd.node.settings import NodeSettings
 from trioetcd.testing.checker import Wrong
+from trioetcd.testing.cluster import LOOK_SECONDS, Cluster, run_cluster, simple_settings
 from trioetcd.testing.faults import Disturber
 from trioetcd.testing.history import Put, Watching
-from trioetcd.testing.member import Member, Stage
-from trioetcd.testing.network import SimulatedNetwork
-from trioetcd.testing.observer import Observer
-from trioetcd.testing.scheduling import repeatable
+from trioetcd.testing.member import Member
 from trioetcd.testing.trace import Trace
 from trioetcd.testing.verdict import LEASED_RANGE, Findings, final_events, hashes, judge
-from trioetcd.testing.workload import KEYS, Client, Notes, open_client
+from trioetcd.testing.workload import KEYS, Client
 
 RECOVERY_SECONDS = (
     10.0  # after the last disturbance, for all to serve, and then to write everywhere
@@ -40,7 +37,6 @@ SETTLE_SECONDS = 20.0  # at most, for each: leases to run out, all to apply, wat
 RETRY_SECONDS = 0.2
 STRAGGLER_SECONDS = 1.0  # for requests whose clients are gone
 JUDGE = 900  # the number of the first client that looks at the result
-LOOK_SECONDS = 0.05  # between looks at whether something has come about
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,90 +71,66 @@ def simulate(seed: int, scenario: Scenario | None = None, trace: Trace | None = 
         Exception: a member failed that nobody had disturbed.
     """
     world = _World(seed, scenario or Scenario(), trace or Trace())
-    with repeatable(seed):
-        clock = trio.testing.MockClock(autojump_threshold=0)
-        trio.run(world.run, clock=clock)
+    run_cluster(seed, world.play, world.settings, world.trace)
     return world.outcome
 
 
 class _World:
+    cluster: Cluster
+
     def __init__(self, seed: int, scenario: Scenario, trace: Trace) -> None:
         self.outcome = Outcome(seed)
         self.scenario = scenario
         self.trace = trace
-        self.rng = random.Random(seed)
-        self.notes = Notes(trace)
-        self.network = SimulatedNetwork(self._generator())
-        self.members: list[Member] = []
-        self.observer = Observer(self.members)
         self.judges = 0
 
-    def _generator(self) -> random.Random:
-        """Each part has its own, so that they disturb each other less between versions."""
-        return random.Random(self.rng.getrandbits(64))
-
-    async def run(self) -> None:
-        async with trio.open_nursery() as nursery:
-            await nursery.start(self.network.run)
-            stage = Stage(nursery, self.network, self.trace)
-            for settings in self._settings():
-                self.members.append(Member(stage, settings, self._generator()))
-            nursery.start_soon(self.observer.run)
-            for member in self.members:
-                member.boot()
-            async with trio.open_nursery() as watchers:
-                async with trio.open_nursery() as writers:
-                    await self._trouble(writers, watchers)
-                    writers.cancel_scope.cancel()
-                findings = await self._settle()
-                watchers.cancel_scope.cancel()
-            judge(findings)
-            for member in self.members:
-                member.kill()
-                await member.ended()
-            nursery.cancel_scope.cancel()
-        self._check_members()
+    async def play(self, cluster: Cluster) -> None:
+        self.cluster = cluster
+        async with trio.open_nursery() as watchers:
+            async with trio.open_nursery() as writers:
+                await self._trouble(writers, watchers)
+                writers.cancel_scope.cancel()
+            findings = await self._settle()
+            watchers.cancel_scope.cancel()
+        judge(findings)
         self.outcome.digest = self.trace.digest
 
-    def _settings(self) -> list[NodeSettings]:
-        names = [f"m{number}" for number in range(1, self.scenario.members + 1)]
-        cluster: dict[str, tuple[str, ...]] = {name: (f"http://{name}:2380",) for name in names}
-        heartbeat = self.rng.choice((0.1, 0.2))
-        retention = self.rng.choice((Retention(), Retention(snapshot_count=40, catchup_entries=10)))
+    def settings(self, rng: random.Random) -> list[NodeSettings]:
+        heartbeat = rng.choice((0.1, 0.2))
+        retention = rng.choice((Retention(), Retention(snapshot_count=40, catchup_entries=10)))
         return [
-            NodeSettings(
-                name=name,
-                peer_urls=cluster[name],
-                client_urls=(f"http://{name}:2379",),
-                initial_cluster=cluster,
+            replace(
+                settings,
                 heartbeat_interval=heartbeat,
                 election_timeout=10 * heartbeat,
                 retention=retention,
-                lease_checkpoints=self.rng.random() < 0.5,
+                lease_checkpoints=rng.random() < 0.5,
                 watch_progress_interval=3.0,
             )
-            for name in names
+            for settings in simple_settings(self.scenario.members)
         ]
 
     # -- The rough part
 
     async def _trouble(self, writers: trio.Nursery, watchers: trio.Nursery) -> None:
         """Everything at once, until the time is up and every disturbance has ended."""
-        scenario = self.scenario
+        scenario, cluster = self.scenario, self.cluster
         names = self._start_clients(writers, watchers)
-        await self._until_serving()
+        await self.cluster.until_serving(RECOVERY_SECONDS)
         if scenario.trouble is None:
             await trio.sleep(scenario.seconds)
             return
-        disturber = Disturber(self.members, names, self.network, self._generator(), self.trace)
+        disturber = Disturber(
+            cluster.members, names, cluster.network, cluster.generator(), self.trace
+        )
         with trio.move_on_after(scenario.seconds):
             await disturber.run(scenario.trouble)
         self.outcome.disturbances = disturber.counts
         self.trace.note("world", "calms down")
-        self.network.calm()
-        for member in self.members:
+        cluster.network.calm()
+        for member in self.cluster.members:
             await member.mend()
-        await self._until_serving()
+        await self.cluster.until_serving(RECOVERY_SECONDS)
 
     def _start_clients(self, writers: trio.Nursery, watchers: trio.Nursery) -> list[str]:
         scenario = self.scenario
@@ -170,12 +142,9 @@ class _World:
         return [f"client{number}" for number in range(1, len(kinds) + 1)]
 
     async def _client(self, number: int, kind: str) -> None:
-        network = self.network.host(f"client{number}")
-        addresses = [member.address for member in self.members]
-        rng = self._generator()
-        async with open_client(number, network, addresses, rng, self.notes) as client:
+        async with self.cluster.client(number) as client:
             if kind == "work":
-                await client.work(self.scenario.pause, lambda: self.observer.revision)
+                await client.work(self.scenario.pause, lambda: self.cluster.observer.revision)
             elif kind == "watch":
                 await client.watch(self._something_to_watch(client))
             else:
@@ -188,33 +157,18 @@ class _World:
             return Watching(1, client.rng.choice(KEYS))
         return Watching(1, KEYS[0], KEYS[3])
 
-    async def _until_serving(self) -> None:
-        with trio.move_on_after(RECOVERY_SECONDS) as waiting:
-            for member in self.members:
-                while member.node is None:
-                    self._check_members()
-                    await member.changed.wait()
-        if waiting.cancelled_caught:
-            down = [member.name for member in self.members if member.node is None]
-            raise Wrong(f"{RECOVERY_SECONDS} s after the last disturbance {down} do not serve")
-
-    def _check_members(self) -> None:
-        for member in self.members:
-            if member.failure is not None:
-                raise member.failure
-
     # -- The calm part
 
     async def _settle(self) -> Findings:
         """Let everything be written, run out and be told, as far as it will in due time."""
         await trio.sleep(STRAGGLER_SECONDS)
         await self._write_everywhere()
-        stores = [one.node.parts.store for one in self.members if one.node]
+        stores = [one.node.parts.store for one in self.cluster.members if one.node]
         await _until(lambda: not any(store.index.count(*LEASED_RANGE) for store in stores))
         await _until(lambda: len({store.revision for store in stores}) == 1)
         findings = await self._find()
         await _until(lambda: findings.is_all_told)
-        self._check_members()
+        self.cluster.check()
         if {store.revision for store in stores} != {findings.revision}:
             raise Wrong(f"something was written after {findings.revision}, when nobody wrote")
         return findings
@@ -222,7 +176,7 @@ class _World:
     async def _write_everywhere(self) -> None:
         """Now that all is calm every member must take a write soon."""
         with trio.move_on_after(RECOVERY_SECONDS) as waiting:
-            for member in self.members:
+            for member in self.cluster.members:
                 async with self._judging(member) as client:
                     operation = None
                     while operation is None or not operation.is_known:
@@ -234,22 +188,20 @@ class _World:
     def _judging(self, member: Member) -> AbstractAsyncContextManager[Client]:
         """A client of one member only."""
         self.judges += 1
-        network = self.network.host("judge")
-        rng = self._generator()
-        return open_client(JUDGE + self.judges, network, [member.address], rng, self.notes)
+        return self.cluster.client(JUDGE + self.judges, member)
 
     async def _find(self) -> Findings:
         events, found = [], []
-        for member in self.members:
+        for member in self.cluster.members:
             async with self._judging(member) as client:
                 found.append(await hashes(client))
                 events.append(await final_events(client, *found[-1][:2]))
         self.outcome.seconds = trio.current_time()
-        self.outcome.operations = len(self.notes.operations)
-        self.outcome.refusals = self.notes.refusals
+        self.outcome.operations = len(self.cluster.notes.operations)
+        self.outcome.refusals = self.cluster.notes.refusals
         self.outcome.revision = found[0][0]
-        self.observer.look()
-        return Findings(self.notes, self.observer.log, events, found)
+        self.cluster.observer.look()
+        return Findings(self.cluster.notes, self.cluster.observer.log, events, found)
 
 
 async def _until(condition: Callable[[], bool]) -> None:
