@@ -55,7 +55,8 @@ fi
 
 pids=()
 stop() {
-    trap - INT TERM EXIT
+    trap '' INT TERM # once is enough
+    trap - EXIT
     kill -TERM "${pids[@]}" 2>/dev/null || true
     wait 2>/dev/null || true
     echo "stopped; data are kept in $DATA"
@@ -81,10 +82,11 @@ paint() {
     done
 }
 
+# In sessions of their own: Ctrl-C is for this script, which stops them in order.
 at=0
 for node in "${NODES[@]}"; do
     IFS=: read -r name client peer <<<"$node"
-    $VENV/bin/trioetcd serve \
+    setsid $VENV/bin/trioetcd serve \
         --name "$name" --data-dir "$DATA/$name.etcd" --log-format console --log-level warn \
         --listen-client-urls "$SCHEME://127.0.0.1:$client" \
         --advertise-client-urls "$SCHEME://127.0.0.1:$client" \
