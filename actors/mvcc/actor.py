@@ -92,16 +92,6 @@ class Committed(Notice):
 
 
 @dataclass(frozen=True, slots=True)
-class Expect(Notice):
-    """Entries that may come back from the leader."""
-
-    groups: list[Forwarded]
-
-    def merge(self, older: Expect) -> Expect:
-        return Expect(older.groups + self.groups)
-
-
-@dataclass(frozen=True, slots=True)
 class Applied(Call[None]):
     """Answered once the entry at `index` is applied."""
 
@@ -177,11 +167,14 @@ class Machine:
         self.applier = applier
         self.restore = restore
         self.desk: _Desk | None = None  # while the actor runs
+        self.awaited = ForwardedProposals()
         self.pins = Pins()
         self.pins.released = lambda: self.inbox.notify(ReaderDone())
 
     def forwarded(self, group: Forwarded) -> None:
-        self.inbox.notify(Expect([group]))
+        """Known at once: entries merge with those that wait already, and as a notice this
+        could come after the very entries it is about."""
+        self.awaited.expect(group)
 
     def committed(self, entries: list[Entry], spans: list[Span]) -> None:
         """Applied at once if the actor is idle and they are few: that spares a change of tasks."""
@@ -260,7 +253,7 @@ class _Desk:
         self._followers = followers
         self._pins = machine.pins
         self._spans: deque[Span] = deque()
-        self._forwarded = ForwardedProposals()
+        self._forwarded = machine.awaited
         self._results: Results = []  # of the first span, as far as it is applied
         self._waiting: list[tuple[int, int, Reply[None]]] = []  # a heap by log index
         self._cleaned: list[Cleaned] = []
@@ -295,9 +288,6 @@ class _Desk:
                             await self._backend.flush()
                 case Install(snapshot=snapshot):
                     await self._install(snapshot)
-                case Expect(groups=groups):
-                    for group in groups:
-                        self._forwarded.expect(group)
                 case Applied(index=index, reply=reply):
                     if index <= self._rows.applied_index:
                         reply.answer(None)
