@@ -17,6 +17,7 @@ from actors.kernel import ActorStopped, DedicatedThread, InlineWorker, Worker, d
 from actors.kernel import Node as TreeNode
 from actors.wal.disk import Disk, RealDisk
 from trioetcd.api.web import Web
+from trioetcd.node.bootstrap import refuse_second_beginning
 from trioetcd.node.corruption import Inconsistent
 from trioetcd.node.listening import PeerTLS, listen_to_members
 from trioetcd.node.parts import Parts, Seams
@@ -193,8 +194,11 @@ async def start_node(
     """
     async with AsyncExitStack() as stack:
         joining = None
-        if settings.joins and not has_log(settings, seams.disk):
-            joining = await _find_cluster(settings, seams.network, tls, seams.rng)
+        if not has_log(settings, seams.disk):
+            if settings.joins:
+                joining = await _find_cluster(settings, seams.network, tls, seams.rng)
+            else:
+                await refuse_second_beginning(settings, seams.network, tls.client, seams.rng)
         storage = open_storage(settings, seams.disk, open_engine, joining)
         stack.callback(_close, storage)
         log = log.bind(local_member_id=f"{storage.member_id:x}")
