@@ -64,6 +64,7 @@ class TLSSettings:
     max_version: str = ""
     cipher_suites: tuple[str, ...] = ()
     skip_verify: bool = False  # when connecting: talk to anyone
+    server_name: str = ""  # when connecting: that certificates must have; if empty, the address's
 
     @property
     def requires_client_certificate(self) -> bool:

@@ -11,7 +11,6 @@ from actors.cluster.urls import BadURL
 from trioetcd.config.flags import BY_NAME, FLAGS
 from trioetcd.config.help import full_help
 from trioetcd.config.load import load
-from trioetcd.config.offered import check_first_start
 from trioetcd.config.server import ServerConfig
 from trioetcd.config.sources import (
     ConfigError,
@@ -194,21 +193,6 @@ def test_a_file_may_be_named_by_a_variable_and_must_be_there():
 def test_the_version_is_asked_for_by_a_flag():
     with pytest.raises(VersionAsked):
         configured("--version", "--name=x")
-
-
-@pytest.mark.parametrize(
-    ("arguments", "words"),
-    [
-        (["--discovery-srv=example.com"], "--discovery-srv is not offered"),
-        (
-            ["--discovery-token=t", "--discovery-endpoints=http://h:1"],
-            "--discovery-endpoints is not offered",
-        ),
-    ],
-)
-def test_ways_to_begin_that_are_not_known_are_refused(arguments: list[str], words: str):
-    with pytest.raises(ConfigError, match=words):
-        check_first_start(configured(*arguments))
 
 
 def test_flags_without_effect_are_named_in_one_remark():

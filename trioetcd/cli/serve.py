@@ -6,6 +6,7 @@ Source: etcd server/etcdmain/etcd.go, server/embed/etcd.go, pkg/osutil/interrupt
 from __future__ import annotations
 
 import os
+import random
 import signal
 import sys
 from collections.abc import Sequence
@@ -22,12 +23,15 @@ from trioetcd.cli.data_dir import BadDataDir, look_around
 from trioetcd.cli.logs import BadOutput, LineLog, open_log
 from trioetcd.config.help import USAGE, full_help
 from trioetcd.config.load import load
-from trioetcd.config.offered import check_first_start
 from trioetcd.config.server import ServerConfig
 from trioetcd.config.sources import ConfigError, HelpAsked, UsageError, VersionAsked
+from trioetcd.discovery.discover import discover
+from trioetcd.discovery.errors import DiscoveryError
 from trioetcd.node.node import Node, open_node
 from trioetcd.node.recovery import StartError
 from trioetcd.node.serving import serve_node
+from wire.names import SystemNames
+from wire.network import RealNetwork
 
 FATAL, MISUSED = 1, 2  # exit statuses
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
@@ -55,8 +59,8 @@ def serve(arguments: Sequence[str]) -> int:
     try:
         look_around(config.node.data_dir or Path(), log)
         is_new = not _has_log(config)
-        if is_new:
-            _check_beginning(config)
+        if is_new and not config.cluster.discovery.is_asked:
+            check_beginning(config)
     except (ConfigError, BadInitialCluster, BadDataDir) as error:
         log.fatal("failed to start etcd", error=str(error))
         return FATAL
@@ -64,11 +68,10 @@ def serve(arguments: Sequence[str]) -> int:
     return run(config, log)
 
 
-def _check_beginning(config: ServerConfig) -> None:
-    """Raises ConfigError or BadInitialCluster."""
+def check_beginning(config: ServerConfig) -> None:
+    """Raises BadInitialCluster."""
     node = config.node
-    check_first_start(config)
-    if node.joins:
+    if node.joins or config.cluster.discovery.is_asked:
         check_join(node.initial_cluster, node.name)
     else:
         check_bootstrap(node.initial_cluster, node.name, node.peer_urls)
@@ -115,6 +118,8 @@ async def _main(config: ServerConfig, log: LineLog, received: list[signal.Signal
                     nursery.cancel_scope.cancel()
 
             nursery.start_soon(stop_on_signal)
+            if config.cluster.discovery.is_asked and not _has_log(config):
+                config = await _discover(config, log)
             async with serve_node(config, log, open_node) as node:
                 ready.set()
                 systemd.notify("READY=1")
@@ -122,6 +127,17 @@ async def _main(config: ServerConfig, log: LineLog, received: list[signal.Signal
                 await stop.wait()
             nursery.cancel_scope.cancel()
     log.info("closed etcd server", name=config.node.name, data_dir=str(config.node.data_dir))
+
+
+async def _discover(config: ServerConfig, log: LineLog) -> ServerConfig:
+    """Raises StartError."""
+    try:
+        network = RealNetwork(config.listen.reuse_port, reuse_address=True)
+        found = await discover(config, network, SystemNames(), random.Random(), log)
+        check_beginning(found)
+    except (DiscoveryError, BadInitialCluster) as error:
+        raise StartError(str(error)) from error
+    return found
 
 
 async def _stop_with(node: Node, stop: trio.Event) -> None:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from trioetcd.config.checks import named_gates
 from trioetcd.config.flags import BY_NAME
-from trioetcd.config.server import ServerConfig
 from trioetcd.config.sources import ConfigError, Given, Remark
 
 # Taken and kept in the configuration, for what is still to come.
@@ -66,13 +65,3 @@ def without_effect(given: Given) -> list[Remark]:
     if given.get("enable-v2"):  # passed by many who only use the v3 API
         remarks.append(Remark("--enable-v2 has no effect: this server has no v2 API"))
     return remarks
-
-
-def check_first_start(config: ServerConfig) -> None:
-    """Raises ConfigError for ways to begin that this release does not know; data exist if it is
-    a restart, and then nobody looks at how the member once began."""
-    discovery = config.cluster.discovery
-    if discovery.srv_domain:
-        raise ConfigError("--discovery-srv is not offered by this release")
-    if discovery.endpoints:
-        raise ConfigError("--discovery-endpoints is not offered by this release")

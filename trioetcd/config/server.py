@@ -79,6 +79,11 @@ class DiscoverySettings:
     srv_domain: str
     srv_name: str
 
+    @property
+    def is_asked(self) -> bool:
+        """Whether anybody is to be asked at all."""
+        return bool(self.srv_domain or self.endpoints)
+
 
 @dataclass(frozen=True)
 class ClusterSettings:

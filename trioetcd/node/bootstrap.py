@@ -11,18 +11,13 @@ Source: etcd server/etcdserver/bootstrap.go (bootstrapNewClusterNoWAL), cluster_
 from __future__ import annotations
 
 import random
-from contextlib import suppress
 
 import trio
-from google.protobuf.message import DecodeError
 
 from trioetcd.node.recovery import StartError, first_members
 from trioetcd.node.settings import NodeSettings
-from trioetcd.peer.protocol import MEMBERS
-from wire.errors import EtcdError
-from wire.grpc.channel import ChannelOptions, open_channel
-from wire.network import Network, parse_url
-from wire.pb import etcdserverpb
+from trioetcd.peer.joining import ask_members
+from wire.network import Network
 from wire.tls import ClientTLS
 
 ASK_SECONDS = 1.0  # for all others together; etcd's for each
@@ -40,7 +35,8 @@ async def refuse_second_beginning(
 
     async def ask(url: str) -> None:
         nonlocal served
-        for member in await _members_at(url, network, tls, rng):
+        answer = await ask_members(network, tls, rng, url, ASK_SECONDS)
+        for member in answer.members if answer is not None else ():
             if own.id == member.ID and member.clientURLs:
                 served = True
                 asking.cancel_scope.cancel()
@@ -52,17 +48,3 @@ async def refuse_second_beginning(
                     asking.start_soon(ask, url)
     if served:
         raise StartError(f"member {own.id:x} has already been bootstrapped")
-
-
-async def _members_at(
-    url: str, network: Network, tls: ClientTLS | None, rng: random.Random
-) -> list[etcdserverpb.Member]:
-    """None, if there is no answer."""
-    address = parse_url(url)
-    used = tls if address.secure else None
-    options = ChannelOptions(connect_seconds=ASK_SECONDS)
-    answer = etcdserverpb.MemberListResponse()
-    async with open_channel(network, address, rng, tls=used, options=options) as channel:
-        with suppress(EtcdError, OSError, DecodeError, trio.BrokenResourceError):
-            answer.ParseFromString(await channel.unary(MEMBERS, b""))
-    return list(answer.members)

@@ -51,7 +51,7 @@ async def find_cluster(
     """
     urls = sorted(url for other, some in described.items() if other != name for url in some)
     for url in urls:
-        answer = await _ask(network, tls, rng, url)
+        answer = await ask_members(network, tls, rng, url, ASK_SECONDS)
         if answer is not None:
             return _assign(answer, name, described)
     raise CannotJoin(
@@ -60,16 +60,21 @@ async def find_cluster(
     )
 
 
-async def _ask(
-    network: Network, tls: ClientTLS | None, rng: random.Random, url: str
+async def ask_members(
+    network: Network,
+    tls: ClientTLS | None,
+    rng: random.Random,
+    url: str,
+    timeout: float,  # noqa: ASYNC109
 ) -> etcdserverpb.MemberListResponse | None:
-    options = ChannelOptions(connect_seconds=ASK_SECONDS)
+    """Who is in the cluster of the member at this peer URL; None if it does not say in time."""
+    options = ChannelOptions(connect_seconds=timeout)
     answer = None
     address = parse_url(url)
     used = tls if address.secure else None
     async with open_channel(network, address, rng, tls=used, options=options) as channel:
         try:
-            data = await channel.unary(MEMBERS, b"", timeout=ASK_SECONDS)
+            data = await channel.unary(MEMBERS, b"", timeout=timeout)
             answer = etcdserverpb.MemberListResponse.FromString(data)
         except (EtcdError, OSError, DecodeError, trio.BrokenResourceError):
             pass

@@ -274,7 +274,7 @@ class Channel:
         stream = await self._network.connect(self.address)
         if self._tls is None:
             return stream
-        name = self._options.server_name or self.address.host
+        name = self._options.server_name or self._tls.settings.server_name or self.address.host
         secure = TLSStream(stream, self._tls.context(), server_hostname=name, https_compatible=True)
         try:
             await secure.do_handshake()
