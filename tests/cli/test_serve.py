@@ -89,6 +89,12 @@ def test_a_data_directory_in_use_is_refused(tmp_path: Path):
     assert "holds the file lock" in line
 
 
+def test_a_data_directory_that_cannot_be_made_is_refused():
+    status, line = refused(*flags(Path("/proc/d"), free_port(), free_port()))
+    assert status == 1
+    assert "cannot access data directory: /proc/d: no such file or directory" in line
+
+
 def test_a_database_of_etcd_itself_is_refused(tmp_path: Path):
     snap = tmp_path / "d" / "member" / "snap"
     snap.mkdir(parents=True)

@@ -8,8 +8,10 @@ from pathlib import Path
 import pytest
 import trio
 
+from actors.kernel import ActorStopped
 from tests.node.caller import Caller
 from trioetcd.node.node import open_node
+from trioetcd.node.recovery import StartError
 from trioetcd.node.settings import NodeSettings
 from trioetcd.testing.disk import SimulatedDisk
 from wire.errors import LeaseNotFound, NoSpace, Stopped
@@ -106,6 +108,35 @@ async def test_a_failed_fsync_ends_the_member_and_says_why(autojump_clock):
         await run()
     assert caught.group_contains(OSError, match="(?i)input/output error")
     assert answers in ([], [Stopped.text]), "an unsynced put was acknowledged"
+
+
+class FailsLater(SimulatedDisk):
+    """Its nth fsync fails."""
+
+    def __init__(self, syncs: int) -> None:
+        super().__init__(random.Random(1))
+        self.left = syncs
+
+    def _sync(self) -> None:
+        self.left -= 1
+        self.fail_next_sync = self.left == 0
+        super()._sync()
+
+
+@pytest.mark.parametrize("syncs", range(1, 7))
+async def test_whenever_the_disk_fails_while_a_member_begins_it_says_so(syncs: int, autojump_clock):
+    disk = FailsLater(syncs)
+
+    async def run() -> None:
+        # In a nursery, so that a single error comes as a group too.
+        async with trio.open_nursery(), open_node(NodeSettings(), disk=disk):
+            await trio.sleep(60)
+
+    with pytest.raises(BaseExceptionGroup) as failed:
+        await run()
+    assert disk.left <= 0, "it failed for another reason"
+    assert failed.group_contains((OSError, StartError), match="(?i)input/output error")
+    assert not failed.group_contains(ActorStopped)
 
 
 async def test_a_lease_runs_out_and_takes_its_keys_along(autojump_clock):

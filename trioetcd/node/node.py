@@ -108,9 +108,9 @@ class Node:
         )
         payload = request.SerializeToString()
         while True:
-            if self.parts.raft.status.leader == 0:
-                await self.parts.raft.leader_known()
             try:
+                if self.parts.raft.status.leader == 0:
+                    await self.parts.raft.leader_known()
                 with trio.move_on_after(settings.request_timeout):
                     await self.parts.proposals.propose("cluster_member_attr_set", payload)
                     break

@@ -37,6 +37,7 @@ from actors.wal.segments import SegmentsBroken
 from actors.wal.writer import LogWriter
 from trioetcd.node.settings import NodeSettings
 from trioetcd.peer.joining import Joining
+from wire.network import reason
 from wire.pb import etcdserverpb
 
 
@@ -91,8 +92,10 @@ def open_storage(
         disk.mkdir(f"{root}/member")
         disk.mkdir(snap)
         lock = disk.lock(f"{root}/member/lock")
-    except (DataDirLocked, OSError) as error:
+    except DataDirLocked as error:
         raise StartError(str(error)) from error
+    except OSError as error:
+        raise StartError(f"cannot access data directory: {_words(error)}") from error
     try:
         _refuse_go_database(disk, snap)
         backend = Backend(open_engine(Path(snap)))
@@ -104,14 +107,22 @@ def open_storage(
             storage = _join(joining, disk, wal, snap, backend)
         else:
             storage = _bootstrap(settings, disk, wal, snap, backend)
-    except (NotOurDatabase, LogCorrupt, SegmentsBroken, OSError) as error:
+    except (NotOurDatabase, LogCorrupt, SegmentsBroken) as error:
         lock.release()
         raise StartError(str(error)) from error
+    except OSError as error:
+        lock.release()
+        raise StartError(_words(error)) from error
     except StartError:
         lock.release()
         raise
     storage.lock = lock
     return storage
+
+
+def _words(error: OSError) -> str:
+    """What happened to which file, in Go's words."""
+    return f"{error.filename}: {reason(error)}" if error.filename else reason(error)
 
 
 def _refuse_go_database(disk: Disk, snap: str) -> None:
