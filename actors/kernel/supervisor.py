@@ -44,7 +44,7 @@ class Run(Protocol):
     def __call__(self, *, task_status: trio.TaskStatus[Any]) -> Awaitable[object]: ...
 
 
-@dataclass
+@dataclass(eq=False)
 class Child:
     """How to run one child.
 
@@ -93,12 +93,36 @@ class Supervisor:
         self._endings: deque[tuple[Child, Exception | None]] = deque()
         self._stirred = trio.Event()
         self._failure: Exception | None = None
+        self._nursery: trio.Nursery | None = None  # while it runs
+        self._passing: set[Child] = set()  # those that `begin` was given
         for child in self._children:
-            if child.node_of is None:
-                child.node = node.child(child.name, child.inbox)
-            else:
-                child.node = child.node_of
-                node.children.append(child.node)
+            self._show(child)
+
+    def _show(self, child: Child) -> None:
+        """Give a child its place in the live tree."""
+        if child.node_of is None:
+            child.node = self._node.child(child.name, child.inbox)
+        else:
+            child.node = child.node_of
+            self._node.children.append(child.node)
+
+    def begin(self, child: Child) -> None:
+        """Take on one more child while running; never waits.
+
+        It is supervised like the others, and gone from the tree once it has ended for good.
+        """
+        nursery = self._nursery
+        assert nursery is not None, "only a supervisor that runs takes on children"
+        self._children.append(child)
+        self._passing.add(child)
+        self._show(child)
+        nursery.start_soon(self._start, [child])
+
+    def _let_go(self, child: Child) -> None:
+        if child in self._passing:
+            self._passing.remove(child)
+            self._children.remove(child)
+            self._node.children.remove(child.node)
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Raises an ExceptionGroup named after the child that could not be restarted."""
@@ -115,6 +139,7 @@ class Supervisor:
                     self._node.state = State.STOPPING
                     await self._stop(self._children)
                     self._node.state = State.STOPPED
+                    nursery.cancel_scope.cancel()  # those that were just beginning
         if self._failure is not None:
             self._node.state = State.FAILED
             raise self._failure
@@ -130,9 +155,10 @@ class Supervisor:
     async def _handle_end(self, child: Child, error: Exception | None) -> None:
         if error is not None:
             self._on_failure(child.name, error)
-        if child.restart is Restart.TEMPORARY:
-            return
-        if child.restart is Restart.TRANSIENT and error is None:
+        if child.restart is Restart.TEMPORARY or (
+            child.restart is Restart.TRANSIENT and error is None
+        ):
+            self._let_go(child)
             return
         if error is None:
             error = ChildEnded(f"{child.name} returned")
@@ -163,17 +189,20 @@ class Supervisor:
 
     def _fail(self, child: Child, error: Exception) -> None:
         self._failure = ExceptionGroup(f"{self._node.name}: {child.name} failed", [error])
+        self._stirred.set()
 
     async def _start(self, children: Sequence[Child]) -> bool:
         """Start in order; False when one could not start, which ends the supervisor."""
-        for child in children:
+        nursery = self._nursery
+        assert nursery is not None
+        for child in tuple(children):  # more may begin meanwhile
             if child.inbox is not None and child.inbox.closed:
                 child.inbox.reopen()
             child.scope = trio.CancelScope()
             child.ended = trio.Event()
             child.node.state = State.STARTING
             try:
-                await self._nursery.start(self._run_child, child)
+                await nursery.start(self._run_child, child)
             except Exception as error:
                 self._note_end(child, error)
                 self._on_failure(child.name, error)

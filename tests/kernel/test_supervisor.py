@@ -169,6 +169,53 @@ async def test_a_child_is_asked_to_stop_and_cancelled_only_after_its_grace(autoj
     assert ended_at[0] - asked_at[0] == pytest.approx(3.0)
 
 
+async def test_a_child_may_come_later_and_go_for_good():
+    stage = Stage()
+    root = Node("top")
+    group = Supervisor(
+        root,
+        [Child("a", stage.actor("a"))],
+        strategy=Strategy.ONE_FOR_ONE,
+        burst=5,
+        period=60.0,
+    )
+    async with trio.open_nursery() as nursery:
+        await nursery.start(group.run)
+        group.begin(Child("b", stage.actor("b"), Restart.TRANSIENT))
+        await trio.testing.wait_all_tasks_blocked()
+        await stage.kill("b")
+        await trio.testing.wait_all_tasks_blocked()
+        assert [(one.name, one.restarts) for one in root.children] == [("a", 0), ("b", 1)]
+        stage.return_instead = True
+        await stage.kill("b")
+        await trio.testing.wait_all_tasks_blocked()
+        assert [one.name for one in root.children] == ["a"]
+        group.begin(Child("b", stage.actor("b"), Restart.TRANSIENT))
+        await trio.testing.wait_all_tasks_blocked()
+        stage.notes.clear()
+        nursery.cancel_scope.cancel()
+    assert stage.notes == ["b ends", "a ends"]
+
+
+async def test_a_child_that_came_later_and_cannot_start_ends_the_group():
+    async def broken(*, task_status: trio.TaskStatus[None]) -> None:
+        raise RuntimeError("cannot")
+
+    stage = Stage()
+    group = supervisor(stage, "a", Strategy.ONE_FOR_ONE)
+
+    async def run() -> None:
+        async with trio.open_nursery() as nursery:
+            await nursery.start(group.run)
+            group.begin(Child("b", broken))
+            await trio.sleep_forever()
+
+    with pytest.raises(ExceptionGroup) as caught:
+        await run()
+    assert caught.group_contains(RuntimeError, match="cannot")
+    assert stage.notes == ["a starts", "a ends"]
+
+
 async def test_a_handle_stays_good_over_a_restart():
     inbox = Inbox("echo", calls=4)
     deaths = []

@@ -6,10 +6,11 @@ import random
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from functools import partial
 
 import trio
 
-from actors.kernel.worker import InlineWorker
+from actors.kernel import Child, InlineWorker, Node, Strategy, Supervisor
 from actors.raft.types import (
     ConfState,
     Entry,
@@ -79,9 +80,12 @@ class FakeSource:
     opened: int = 0
     open_now: int = 0
     metadata: SnapshotMetadata = METADATA
+    failure: Exception | None = None
 
     async def open(self) -> FakeSource:
         await trio.lowlevel.checkpoint()
+        if self.failure is not None:
+            raise self.failure
         self.opened += 1
         self.open_now += 1
         return self
@@ -188,7 +192,15 @@ class Member:
     async def run_links(
         self, *, task_status: trio.TaskStatus[Links] = trio.TASK_STATUS_IGNORED
     ) -> None:
-        await run_links(self.links, task_status=task_status)
+        self.tree = Node("peers")
+        group = Supervisor(
+            self.tree,
+            [Child("links", partial(run_links, self.links, lambda child: group.begin(child)))],
+            strategy=Strategy.ONE_FOR_ONE,
+            burst=10,
+            period=60.0,
+        )
+        await group.run(task_status=task_status)
 
     async def serve(
         self, address: Address, *, task_status: trio.TaskStatus[Address] = trio.TASK_STATUS_IGNORED

@@ -327,6 +327,26 @@ async def test_links_that_are_started_again_reach_everybody_again(autojump_clock
             assert one.links.active_since(2) is None
 
 
+async def test_a_link_that_fails_is_restarted_alone(autojump_clock: Clock):
+    async with scene(MemoryNetwork()) as play:
+        one, two, three = [await play.add(own) for own in (1, 2, 3)]
+        one.links.follow({2: [url_of(2)], 3: [url_of(3)]})
+        await one.reached(2)
+        await one.reached(3)
+        since = one.links.active_since(3)
+        one.source.failure = RuntimeError("nobody expected this")
+        one.links.send([snapshot(to=2)])
+        await one.raft.until(lambda: one.raft.snapshots == [(2, False)])
+        one.source.failure = None
+        await one.reached(2)
+        one.links.send([append(1, b"entry")])
+        await two.raft.until(lambda: bool(two.raft.messages))
+        assert one.links.active_since(3) == since
+        restarts = {child.name: child.restarts for child in one.tree.children}
+        assert restarts == {"links": 0, "link-2": 1, "link-3": 0}
+        assert not three.raft.messages
+
+
 # -- Who may come in
 
 

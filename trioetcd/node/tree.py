@@ -6,7 +6,7 @@
     ├─ derived                one_for_one, 5 in 60 s: rebuilt from the store
     │  ├─ lessor  watch-hub  reads  long-reads  snapshotter  monitor
     ├─ peers                  one_for_one, 10 in 60 s: the ways to other members
-    │  └─ links
+    │  └─ links  link-ID …
     └─ edge                   one_for_one, no restarts: what clients talk to
        └─ proposals  gate
 
@@ -55,14 +55,20 @@ def build_tree(
             period=PERIOD,
             on_failure=on_failure,
         )
+        groups[name] = group
         return Child(name, group.run, node_of=node)
+
+    groups: dict[str, Supervisor] = {}
+
+    def begin_link(child: Child) -> None:
+        groups["peers"].begin(child)
 
     return Supervisor(
         root,
         [
             supervisor("durable", durable(parts), 0, Strategy.ONE_FOR_ALL),
             supervisor("derived", derived(parts), DERIVED_BURST, Strategy.ONE_FOR_ONE),
-            supervisor("peers", peers(parts), PEERS_BURST, Strategy.ONE_FOR_ONE),
+            supervisor("peers", peers(parts, begin_link), PEERS_BURST, Strategy.ONE_FOR_ONE),
             supervisor("edge", edge(parts), 0, Strategy.ONE_FOR_ONE),
         ],
         strategy=Strategy.ONE_FOR_ALL,
@@ -147,8 +153,9 @@ def derived(parts: Parts) -> list[Child]:
     ]
 
 
-def peers(parts: Parts) -> list[Child]:
-    return [Child("links", partial(run_links, parts.links))]
+def peers(parts: Parts, begin: Callable[[Child], None]) -> list[Child]:
+    """`links` follows the membership, and begins a child for each other member."""
+    return [Child("links", partial(run_links, parts.links, begin))]
 
 
 def edge(parts: Parts) -> list[Child]:

@@ -134,14 +134,21 @@ class Link:
             self.scope.deadline = trio.current_time() + seconds
 
     async def run(self) -> None:
+        """Until `scope` is cancelled.  After a failure it may be run again."""
         try:
             with self.scope:
                 async with trio.open_nursery() as nursery:
                     nursery.start_soon(self._carry, self.control)
                     nursery.start_soon(self._carry, self.bulk)
                     nursery.start_soon(self._send_snapshots)
+        except BaseException:
+            ended, self.scope = self.scope, trio.CancelScope(deadline=self.scope.deadline)
+            if ended.cancel_called:
+                self.scope.cancel()
+            raise
         finally:
             if self._snapshot is not None:  # raft sends this member nothing until it hears
+                self._snapshot = None
                 self._around.raft.snapshot_sent(self.peer, arrived=False)
 
     @property

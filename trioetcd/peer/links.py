@@ -2,15 +2,18 @@
 
 Inbox     none: what is sent is put into the links' queues, or dropped.
 Waits on  nobody.
-Restarts  yes: links are made anew, and raft says again what was lost.
+Restarts  yes: links are made anew, and raft says again what was lost.  Each link is a child of
+          the same supervisor, and restarted alone.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 
 import trio
 
+from actors.kernel import Child, Restart
 from actors.raft.types import Message, MessageType, NodeID
 from trioetcd.peer.link import Link, Surroundings
 from wire.grpc.channel import Channel
@@ -74,7 +77,7 @@ class Links:
         """What a question to a member is to carry."""
         return self._around.introduction(peer)
 
-    def take_up(self, nursery: trio.Nursery) -> None:
+    def take_up(self, begin: Callable[[Child], None]) -> None:
         """Begin and end links as wanted."""
         self._changed = trio.Event()
         wanted = {**self._met, **self._wanted}
@@ -86,27 +89,39 @@ class Links:
                 del self._links[peer]
         for peer, urls in wanted.items():
             if peer not in self._links:
-                self._links[peer] = Link(peer, urls, self._around)
-                nursery.start_soon(self._run, self._links[peer])
+                link = self._links[peer] = Link(peer, urls, self._around)
+                run = partial(self._run, link)
+                begin(Child(f"link-{peer:x}", run, Restart.TRANSIENT))
 
-    async def _run(self, link: Link) -> None:
+    async def _run(
+        self, link: Link, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
+    ) -> None:
+        """Until it is wanted no more."""
+        task_status.started()
         await link.run()
         if self._links.get(link.peer) is link:
             del self._links[link.peer]
 
-    async def run(self, *, task_status: trio.TaskStatus[Links]) -> None:
-        async with trio.open_nursery() as nursery:
-            try:
-                self.take_up(nursery)
-                task_status.started(self)
-                while True:
-                    await self._changed.wait()
-                    self.take_up(nursery)
-            finally:
-                self._links.clear()
+    async def run(
+        self, begin: Callable[[Child], None], *, task_status: trio.TaskStatus[Links]
+    ) -> None:
+        """`begin` has the supervisor take on a link."""
+        try:
+            self.take_up(begin)
+            task_status.started(self)
+            while True:
+                await self._changed.wait()
+                self.take_up(begin)
+        finally:
+            for link in self._links.values():
+                link.scope.cancel()
+            self._links.clear()
 
 
 async def run_links(
-    links: Links, *, task_status: trio.TaskStatus[Links] = trio.TASK_STATUS_IGNORED
+    links: Links,
+    begin: Callable[[Child], None],
+    *,
+    task_status: trio.TaskStatus[Links] = trio.TASK_STATUS_IGNORED,
 ) -> None:
-    await links.run(task_status=task_status)
+    await links.run(begin, task_status=task_status)
