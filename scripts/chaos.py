@@ -24,8 +24,10 @@ sys.path.insert(0, str(ROOT))
 from tests.interop.processes import KINDS  # noqa: E402
 from tests.system.cases import Case, cases  # noqa: E402
 from tests.system.cluster import cluster_of  # noqa: E402
-from tests.system.load import load_on  # noqa: E402
+from tests.system.load import Load, load_on  # noqa: E402
 
+SIZES = {"grow": 1}  # members to begin with
+OWN_CLIENTS = {"big-snapshot"}  # cases whose clients are judged by how long they wait
 SMALL_LOG = ["--snapshot-count=100"]
 SMALL_LOG_HERE = [*SMALL_LOG, "--snapshot-catchup-entries=50"]
 
@@ -36,14 +38,17 @@ async def run(name: str, case: Case, options: argparse.Namespace) -> str:
         flags: list[str] = []
         if name.startswith("snapshot"):
             flags = SMALL_LOG_HERE if options.server == "trioetcd" else SMALL_LOG
+        elif name.startswith("big"):
+            flags = [f"--quota-backend-bytes={4 << 30}"]
         line = ""
-        async with (
-            cluster_of(options.server, Path(home), flags=flags) as cluster,
-            load_on(cluster, options.seed) as load,
-        ):
-            line = await case(cluster, load, random.Random(options.seed))
-            await load.judge()
-            line += f"; {len(load.done)} operations judged"
+        async with cluster_of(options.server, Path(home), SIZES.get(name, 3), flags) as cluster:
+            rng = random.Random(options.seed)
+            if name in OWN_CLIENTS:
+                return await case(cluster, Load(cluster, options.seed), rng)
+            async with load_on(cluster, options.seed) as load:
+                line = await case(cluster, load, rng)
+                await load.judge()
+                line += f"; {len(load.done)} operations judged"
         return line
 
 

@@ -60,6 +60,24 @@ async def test_a_member_that_is_removed_stops_by_itself(autojump_clock):
         assert (await leader.caller.put(b"x")).header.revision == 2
 
 
+async def test_a_member_that_is_removed_keeps_no_client_waiting(autojump_clock):
+    async with three_members() as cluster:
+        leader = await cluster.leader()
+        leaving = next(one for one in cluster.running if one is not leader)
+        node = leaving.node
+        caller = leaving.caller
+        await trio.sleep(6)
+        request = etcdserverpb.MemberRemoveRequest(ID=node.member_id)
+        await leader.caller.call(REMOVE, request, etcdserverpb.MemberRemoveResponse)
+        with trio.fail_after(PATIENCE):
+            await node.parts.removed.wait()
+        began = trio.current_time()
+        assert await caller.put(b"x") == "etcdserver: no leader"
+        assert await caller.get(b"x") == "etcdserver: no leader"
+        assert trio.current_time() == began
+        assert not node.stopped.is_set(), "other members may need its answers yet"
+
+
 async def test_a_leader_that_is_removed_leaves_a_cluster_that_goes_on(autojump_clock):
     async with three_members() as cluster:
         leader = await cluster.leader()

@@ -22,6 +22,7 @@ from tests.system.cluster import (
     NotInTime,
 )
 from tests.system.load import Load
+from tests.system.probe import Probe, fill
 from tests.system.proxy import CUT, LOST, Rule
 from wire.errors import EtcdError
 from wire.pb import etcdserverpb
@@ -30,6 +31,10 @@ HEALED_SECONDS = 10.0  # after which all must be well; etcd's functional tests
 CALM_SECONDS = 2.0  # of undisturbed work before anything happens
 HURT_SECONDS = 5.0
 DELAY_SECONDS = 0.3
+BIG_MEGABYTES = 500
+BEFORE_SECONDS = 10.0
+MOST_SLOWER = 3.0  # the p99 of others, while a snapshot is sent
+GAP_SECONDS = 2 * ELECTION_TIMEOUT  # of which one is an election's, at most, by chance
 HEALTHY_SECONDS = 6.0  # after which connections count as healthy
 MEDIAN_OF = 10  # kills at least, before their median says something
 ADD, REMOVE, PROMOTE, LIST = (
@@ -215,8 +220,41 @@ async def resize(cluster: Cluster, load: Load, rng: random.Random) -> str:
     for name in [name for name in cluster.members if name != five.name][:2]:
         await remove_member(cluster, name)
     await cluster.leader()
-    gap = load.longest_gap(began, trio.current_time())
+    gap = longest_gap(load, began)
     return f"3 to 5 to 3 members; longest time without a success {gap:.2f} s"
+
+
+async def grow(cluster: Cluster, load: Load, rng: random.Random) -> str:
+    """One member, then three, five, and three again: nobody waits longer than for an election."""
+    first = await cluster.leader()
+    terms = {await term_of(first)}
+    began = trio.current_time()
+    for name in ("m1", "m2", "m3", "m4"):
+        await add_member(cluster, name)
+        terms.add(await term_of(first))
+    five = await cluster.leader(list(cluster.members.values()))
+    spared = {first.name, five.name}  # clients know only the first
+    for name in [name for name in cluster.members if name not in spared][:2]:
+        await remove_member(cluster, name)
+    terms.add(await term_of(await cluster.leader()))
+    gap = longest_gap(load, began)
+    return (
+        f"1 to 3 to 5 to 3 members in {trio.current_time() - began:.1f} s and {len(terms)} terms; "
+        f"longest time without a success {gap:.2f} s"
+    )
+
+
+def longest_gap(load: Load, since: float) -> float:
+    """Without any success; nobody may wait longer than an election takes."""
+    gap = load.longest_gap(since, trio.current_time())
+    if gap > GAP_SECONDS:
+        raise AssertionError(f"no operation succeeded for {gap:.2f} s")
+    return gap
+
+
+async def term_of(member: Member) -> int:
+    status = await member.status()
+    return 0 if status is None else status.raftTerm
 
 
 async def replace(cluster: Cluster, load: Load, rng: random.Random) -> str:
@@ -229,7 +267,7 @@ async def replace(cluster: Cluster, load: Load, rng: random.Random) -> str:
     await remove_member(cluster, victim.name)
     await add_member(cluster, "m9")
     await cluster.leader(list(cluster.members.values()))
-    gap = load.longest_gap(began, trio.current_time())
+    gap = longest_gap(load, began)
     took = trio.current_time() - began
     return f"replaced in {took:.2f} s; longest time without a success {gap:.2f} s"
 
@@ -275,6 +313,36 @@ async def patiently(members: list[Member], path: str, request: bytes) -> bytes:
     raise NotInTime(f"{path}: {refusal}")
 
 
+async def big_snapshot(cluster: Cluster, load: Load, rng: random.Random) -> str:
+    """A member whose data were deleted gets 500 MB; a lone writer and reader hardly notice.
+
+    For a cluster without other clients: they would only measure how much two cores can do.
+    """
+    leader = await cluster.leader()
+    async with Probe(leader.address) as probe:
+        await fill(leader.address, BIG_MEGABYTES, rng)
+        await trio.sleep(CALM_SECONDS)
+        calm = trio.current_time()
+        await trio.sleep(BEFORE_SECONDS)
+        before = probe.p99(calm, trio.current_time())
+        victim = await cluster.follower()
+        await victim.end()
+        victim.wipe()
+        await remove_member(cluster, victim.name)
+        began = trio.current_time()
+        await add_member(cluster, "m9")
+        ended = trio.current_time()
+        during = probe.p99(began, ended)
+    figures = ", ".join(
+        f"{what} {1000 * before[what]:.1f} -> {1000 * during[what]:.1f} ms" for what in before
+    )
+    for what in before:
+        if during[what] > MOST_SLOWER * before[what]:
+            raise AssertionError(f"p99 of others: {figures}")
+    await cluster.alike()
+    return f"{BIG_MEGABYTES} MB in {ended - began:.1f} s; p99 of others: {figures}"
+
+
 # -- All of them, by name
 
 
@@ -286,6 +354,8 @@ def cases(rounds: int, seconds: float) -> dict[str, Case]:
         "one-way": one_way,
         "long-cut": partial(long_cut, seconds),
         "resize": resize,
+        "grow": grow,
+        "big-snapshot": big_snapshot,
         "replace": replace,
         "snapshot-kill": partial(until_snapshot, "kill"),
         "snapshot-lost": partial(until_snapshot, "lost"),

@@ -1,4 +1,5 @@
-"""Calls that a member must not answer: without a leader if the client wants one, and on learners.
+"""Calls that a member must not answer: without a leader if the client wants one, on learners,
+and when it is a member no longer.
 
 Source: etcd server/etcdserver/api/v3rpc/interceptor.go, util.go (isRPCSupportedForLearner).
 """
@@ -37,16 +38,19 @@ class Gate:
     @property
     def is_open(self) -> bool:
         """Whether every call may pass: there is a leader, and this member votes."""
-        return self._status.leader != 0 and not self._is_learner
-
-    @property
-    def _is_learner(self) -> bool:
         me = self._membership.members.get(self._status.node_id)
+        return self._status.leader != 0 and me is not None and not me.is_learner
+
+    def _is_learner(self) -> bool:
+        """Raises NoLeader if this is no member any more: it would only keep clients waiting."""
+        me = self._membership.members.get(self._status.node_id)
+        if me is None and self._membership.is_removed(self._status.node_id):
+            raise NoLeader
         return me is not None and me.is_learner
 
     def check(self, call: UnaryCall) -> None:
         """Raises EtcdError."""
-        if self._is_learner and not _learners_answer(call):
+        if self._is_learner() and not _learners_answer(call):
             raise NotSupportedForLearner
         if not self._status.leader and wants_leader(call.context.metadata):
             raise NoLeader
@@ -65,7 +69,7 @@ class Gate:
         self, handler: Callable[[ServerStream], Awaitable[None]]
     ) -> Callable[[ServerStream], Awaitable[None]]:
         async def checked(stream: ServerStream) -> None:
-            if self._is_learner and stream.context.path != _SNAPSHOT:
+            if self._is_learner() and stream.context.path != _SNAPSHOT:
                 raise NotSupportedForLearner
             if not wants_leader(stream.context.metadata):
                 await handler(stream)

@@ -154,6 +154,13 @@ class KVService:
                 for call in calls:
                     call.refuse(RequestTimeout())
 
+    def give_up(self) -> None:
+        """Refuse all proposals that are under way: this member will not hear of them."""
+        while self._open:
+            _, calls = self._open.pop(next(iter(self._open)))
+            for call in calls:
+                call.refuse(Stopped())
+
     # -- Writes
 
     def _put(self, call: UnaryCall, batch: _Batch) -> None:

@@ -66,6 +66,7 @@ class Node:
         parts = self.parts
         await parts.removed.wait()
         self.log.warning("the member has been permanently removed from the cluster")
+        parts.kv.give_up()
         await trio.sleep(FAREWELL_TIMEOUTS * parts.settings.election_timeout)
         self.log.warning("the data-dir used by this member must be removed")
         scope.cancel()
