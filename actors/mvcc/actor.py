@@ -22,19 +22,18 @@ from typing import NamedTuple, Protocol
 import trio
 
 from actors.apply.applier import Applier, Result
-from actors.apply.operation import Malformed, request_id
 from actors.backend.actor import BackendActor
 from actors.backend.buckets import CONF_STATE, META
 from actors.cluster.member import conf_state_json
 from actors.kernel import Call, Inbox, Notice, Reply
 from actors.lease.table import LeaseChanges
 from actors.mvcc.compaction import Compaction, is_due
+from actors.mvcc.forwarded import Forwarded, ForwardedProposals
 from actors.mvcc.pins import Pins
 from actors.raft.configuration import Configuration
 from actors.raft.types import (
     AnyConfChange,
     ConfChange,
-    ConfChangeMalformed,
     ConfChangeType,
     ConfState,
     Entry,
@@ -47,7 +46,6 @@ INBOX_CALLS = 256
 SLICE_ENTRIES = 500  # applied between two turns of the event loop: 3 to 5 ms
 COMPACTED_KEYS = 500  # cleaned in one step
 COMPACTION_PAUSE = 0.01  # seconds between steps; etcd's default
-FORWARDED_GROUPS = 4096  # remembered at once; older ones will have timed out
 NO_CHANGE = ConfChange(ConfChangeType.UPDATE_NODE, 0)  # what raft applies for a refused one
 BACKLOG_BYTES = 256 << 20  # applied but not durable; beyond it, applying waits for the disk
 
@@ -68,13 +66,6 @@ class Span(NamedTuple):
     @property
     def last(self) -> int:
         return self.first + self.size - 1
-
-
-class Forwarded(NamedTuple):
-    """Entries that were sent on to the leader: found again by the ids they were given."""
-
-    request_ids: Sequence[int]
-    reply: Reply[Results]
 
 
 # Messages
@@ -421,64 +412,3 @@ class _Desk:
         for idle in self._idle:
             idle.reply.answer(None)
         self._idle.clear()
-
-
-class ForwardedProposals:
-    """Proposals that another member appends: who waits for which request id.
-
-    Invariant: a group is dropped as a whole, answered or forgotten.
-    """
-
-    def __init__(self) -> None:
-        self._groups: dict[int, tuple[Forwarded, dict[int, Result]]] = {}  # by first id
-        self._group_of: dict[int, int] = {}
-
-    def __len__(self) -> int:
-        return len(self._groups)
-
-    def expect(self, group: Forwarded) -> None:
-        if len(self._groups) >= FORWARDED_GROUPS:
-            self._forget(next(iter(self._groups)))
-        first = group.request_ids[0]
-        self._groups[first] = group, {}
-        for one in group.request_ids:
-            self._group_of[one] = first
-
-    def give_up(self) -> None:
-        """Nobody will know what became of them."""
-        for group, _ in self._groups.values():
-            if not group.reply.done:
-                group.reply.refuse(RequestTimeout())
-        self._groups.clear()
-        self._group_of.clear()
-
-    def answer(self, entries: list[Entry], results: Results) -> None:
-        for entry, result in zip(entries, results, strict=True):
-            one = _id_of(entry)
-            first = self._group_of.get(one)
-            if first is not None:
-                self._take(first, one, result)
-
-    def _take(self, first: int, one: int, result: Result) -> None:
-        group, found = self._groups[first]
-        found[one] = result
-        if len(found) == len(group.request_ids):
-            self._forget(first)
-            if not group.reply.done:
-                group.reply.answer([found[each] for each in group.request_ids])
-
-    def _forget(self, first: int) -> None:
-        group, _ = self._groups.pop(first)
-        for one in group.request_ids:
-            self._group_of.pop(one, None)
-
-
-def _id_of(entry: Entry) -> int:
-    """What its proposer will know it by; 0 for entries that nobody waits for."""
-    try:
-        if entry.type:
-            change = conf_change_of(entry)
-            return change.id if isinstance(change, ConfChange) else 0
-        return request_id(entry.data) if entry.data else 0
-    except (Malformed, ConfChangeMalformed):
-        return 0

@@ -22,7 +22,8 @@ import trio
 
 from actors.apply.operation import request_id
 from actors.kernel import Call, Inbox, Notice, Reply
-from actors.mvcc.actor import Changes, Forwarded, Results, Span
+from actors.mvcc.actor import Changes, Results, Span
+from actors.mvcc.forwarded import Forwarded
 from actors.raft.errors import ConfChangeRefused, NoLeader, RaftRefusal, TransferRefused
 from actors.raft.raft import Raft
 from actors.raft.ready import Ready, Write
@@ -418,7 +419,8 @@ class _Desk:
         if first:
             self._spans.append(Span(first, len(entries), self.core.term, reply))
         else:
-            self._machine.forwarded(Forwarded([request_id(data) for data in entries], reply))
+            ids = [request_id(data) for data in entries]
+            self._machine.forwarded(Forwarded(ids, self.core.term, reply))
 
     def _propose_parked(self, now: float) -> None:
         parked, self._parked = self._parked, deque()
@@ -435,7 +437,7 @@ class _Desk:
         if index:
             self._spans.append(Span(index, 1, self.core.term, message.reply))
         else:
-            self._machine.forwarded(Forwarded([message.change.id], message.reply))
+            self._machine.forwarded(Forwarded([message.change.id], self.core.term, message.reply))
 
     def _read(self, readers: list[Reply[int]], now: float) -> None:
         """All who ask now share one round."""

@@ -6,7 +6,8 @@ import trio
 
 from actors.apply.operation import header_field, tag_of, wrap
 from actors.kernel import Reply
-from actors.mvcc.actor import Forwarded, Results
+from actors.mvcc.actor import Results
+from actors.mvcc.forwarded import Forwarded
 from actors.raft.types import Entry, EntryType
 from trioetcd.node.node import open_node
 from trioetcd.node.settings import NodeSettings
@@ -28,7 +29,7 @@ async def test_a_forwarded_proposal_is_found_though_older_entries_still_wait(aut
         machine.inbox.wake()  # so that nothing is applied at once
         reply: Reply[Results] = Reply()
         machine.committed([put(index + 1, 1)], [])
-        machine.forwarded(Forwarded([2], reply))
+        machine.forwarded(Forwarded([2], 2, reply))
         machine.committed([put(index + 2, 2)], [])
         with trio.fail_after(5):
             assert await reply.wait() == [(3, b"")]
