@@ -14,8 +14,12 @@ from typing import Protocol
 from google.protobuf.message import DecodeError
 
 from actors.apply.alarms import Alarms
-from actors.apply.operation import FIELDS, Malformed, unwrap
+from actors.apply.authority import Authority
+from actors.apply.operation import FIELDS, Malformed, unwrap, user_of
 from actors.apply.quota import cost_of_txn
+from actors.auth.checks import Checks
+from actors.auth.identity import NOBODY, Identity
+from actors.auth.store import AuthStore
 from actors.lease.table import LeaseTable
 from actors.mvcc.store import Store
 from wire.errors import Corrupt, EtcdError, NoSpace, Refused, UnknownMethod
@@ -39,11 +43,21 @@ class Members(Protocol):
 class Applier:
     """Owns nothing of its own: it says which part of the state an entry changes, and how."""
 
-    def __init__(self, store: Store, leases: LeaseTable, alarms: Alarms, members: Members) -> None:
+    def __init__(
+        self,
+        store: Store,
+        leases: LeaseTable,
+        alarms: Alarms,
+        members: Members,
+        auth: AuthStore,
+    ) -> None:
         self.store = store
         self.leases = leases
         self.alarms = alarms
         self.members = members
+        self.auth = auth
+        self.checks = Checks(auth, leases)
+        self._authority = Authority(self.checks)
         self._apply: dict[int, Callable[[bytes], tuple[int, bytes]]] = {
             FIELDS[name]: step
             for name, step in {
@@ -60,23 +74,41 @@ class Applier:
                 "cluster_member_attr_set": self._member_attributes,
             }.items()
         }
+        # With authentication on, these look at who asks, too.
+        self._apply_for: dict[int, Callable[[bytes, Identity], tuple[int, bytes]]] = {
+            FIELDS["put"]: self._put_for,
+            FIELDS["range"]: self._range_for,
+            FIELDS["delete_range"]: self._delete_range_for,
+            FIELDS["txn"]: self._txn_for,
+            FIELDS["lease_revoke"]: self._lease_revoke_for,
+        }
 
-    def apply(self, data: bytes) -> Result:
-        """Do what one entry's data ask for and return the answer for whoever proposed it.
+    def apply(self, data: bytes, index: int) -> Result:
+        """Do what the data of the entry at `index` ask for; the answer is for who proposed it.
 
         A refusal changes nothing.  An entry that is no request at all, or one of a kind that
         this release does not know, is refused too: every member of the release does the same.
         """
         try:
             number, payload = unwrap(data)
+            if self.auth.enabled:
+                checked = self._apply_for.get(number)
+                if checked is not None:
+                    return checked(payload, Identity(*user_of(data)))
             step = self._apply.get(number)
             if step is None:
-                return UnknownMethod()
+                return self._apply_rare(number, payload, data, index)
             return step(payload)
         except EtcdError as refusal:
             return refusal
         except (Malformed, DecodeError) as error:
             return Refused(Status.INTERNAL, f"grpc: error unmarshalling request: {error}")
+
+    def _apply_rare(self, number: int, payload: bytes, data: bytes, index: int) -> Result:
+        if number not in self._authority.steps:
+            return UnknownMethod()
+        who = Identity(*user_of(data)) if self.auth.enabled else NOBODY
+        return self.store.revision, self._authority.apply(number, payload, who, index)
 
     # The hot one comes first; the others follow the table above.
 
@@ -144,6 +176,39 @@ class Applier:
         self.members.update_attributes(
             request.member_ID, attributes.name, list(attributes.client_urls)
         )
+        return self.store.revision, b""
+
+    # The same for somebody: what the alarms forbid, they forbid everybody, and first.
+
+    def _put_for(self, payload: bytes, who: Identity) -> tuple[int, bytes]:
+        self._refuse_write(grows=True)
+        request = etcdserverpb.PutRequest.FromString(payload)
+        self.checks.put(who, request)
+        return self.store.apply_put(request)
+
+    def _range_for(self, payload: bytes, who: Identity) -> tuple[int, bytes]:
+        request = etcdserverpb.RangeRequest.FromString(payload)
+        self.checks.range(who, request)
+        return self.store.apply_range(request)
+
+    def _delete_range_for(self, payload: bytes, who: Identity) -> tuple[int, bytes]:
+        self._refuse_write()
+        request = etcdserverpb.DeleteRangeRequest.FromString(payload)
+        self.checks.delete_range(who, request)
+        return self.store.apply_delete_range(request)
+
+    def _txn_for(self, payload: bytes, who: Identity) -> tuple[int, bytes]:
+        request = etcdserverpb.TxnRequest.FromString(payload)
+        if self.alarms.active:
+            self._refuse_write(grows=cost_of_txn(request) > 0)
+        self.checks.txn(who, request)
+        return self.store.apply_txn(request)
+
+    def _lease_revoke_for(self, payload: bytes, who: Identity) -> tuple[int, bytes]:
+        self._refuse_write()
+        lease = etcdserverpb.LeaseRevokeRequest.FromString(payload).ID
+        self.checks.lease_write(who, lease)
+        self.store.delete_keys(self.leases.revoke(lease))
         return self.store.revision, b""
 
     def _refuse_write(self, *, grows: bool = False) -> None:

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from functools import lru_cache
 
+from google.protobuf.message import DecodeError
+
 from wire.pb import etcdserverpb
 from wire.varint import decode, encode, encode_low_28
 
@@ -78,6 +80,27 @@ def request_id(data: bytes) -> int:
     except Exception as error:
         raise Malformed(str(error)) from error
     return request.ID or request.header.ID
+
+
+def user_of(data: bytes) -> tuple[str, int]:
+    """On whose behalf an entry was proposed, and at which auth revision; empty and 0: nobody's."""
+    at, end = 0, len(data)
+    try:
+        while at < end:
+            key, at = decode(data, at)
+            if key & 7 == _LENGTH_DELIMITED:
+                length, at = decode(data, at)
+                if key >> 3 == HEADER:
+                    header = etcdserverpb.RequestHeader.FromString(data[at : at + length])
+                    return header.username, header.auth_revision
+                at += length
+            elif key & 7:
+                raise Malformed(f"wire type {key & 7}")
+            else:
+                _, at = decode(data, at)
+    except (ValueError, DecodeError) as error:
+        raise Malformed(str(error)) from error
+    return "", 0
 
 
 def _unwrap_any(data: bytes) -> tuple[int, bytes]:

@@ -333,7 +333,7 @@ class _Desk:
             if entry.type:
                 results.append(self._change_configuration(entry, changes))
             elif entry.data:
-                results.append(apply(entry.data))
+                results.append(apply(entry.data, entry.index))
             else:
                 results.append((0, b""))  # a new leader's first entry
         last = entries[-1]

@@ -10,6 +10,7 @@ from actors.kernel import ActorStopped
 from actors.lease.actor import TimeLeft
 from actors.lease.ids import IDs
 from tests.api.streams import FakeStream
+from tests.auth.world import permissions
 from tests.watch.world import header
 from trioetcd.api.lease import LeaseService
 from trioetcd.api.quota import Quota
@@ -31,7 +32,7 @@ class Neighbours:
         self.gate = trio.Event()
         self.gate.set()
 
-    async def propose(self, name: str, payload: bytes) -> tuple[int, bytes]:
+    async def propose(self, name: str, payload: bytes, caller: Context) -> tuple[int, bytes]:
         self.proposed.append((name, payload))
         return answer(self.result)
 
@@ -61,7 +62,9 @@ def world() -> Neighbours:
 @pytest.fixture
 def service(world: Neighbours) -> LeaseService:
     quota = Quota(-1, lambda: 0)
-    return LeaseService(world, world, quota, IDs(1, 1000), header, lambda: world.revision)
+    return LeaseService(
+        world, world, quota, IDs(1, 1000), header, lambda: world.revision, permissions()
+    )
 
 
 class Nobody:
@@ -109,7 +112,13 @@ async def test_a_refusal_by_the_log_is_the_answer(world, service):
 
 async def test_without_room_a_grant_is_not_even_proposed_and_a_revocation_is(world):
     service = LeaseService(
-        world, world, Quota(100, lambda: 100), IDs(1, 1000), header, lambda: world.revision
+        world,
+        world,
+        Quota(100, lambda: 100),
+        IDs(1, 1000),
+        header,
+        lambda: world.revision,
+        permissions(),
     )
     with pytest.raises(NoSpace):
         await service.grant(call(etcdserverpb.LeaseGrantRequest(ID=3, TTL=10)))

@@ -185,7 +185,7 @@ async def test_a_client_that_asks_and_does_not_read_is_asked_to_wait(member, aut
 async def test_who_may_not_read_a_range_is_refused_in_his_turn(member, autojump_clock):
     asked = []
 
-    def permit(context: Context, key: bytes, range_end: bytes) -> None:
+    async def permit(context: Context, key: bytes, range_end: bytes) -> None:
         asked.append((key, range_end))
         if key == b"secret":
             raise PermissionDenied

@@ -28,6 +28,7 @@ ALLOWED: dict[str, dict[str, str]] = {
         "actors/wal/disk.py": "the disk seam",
         "actors/backend/lmdb_engine.py": "the backend's disk seam",
         "trioetcd/cli/logs.py": "log files",
+        "trioetcd/config/tokens.py": "keys of tokens",
         "trioetcd/cli/rotation.py": "log files that are put aside",
         "trioetcd/cli/serve.py": "the configuration file",
     },

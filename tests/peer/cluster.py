@@ -61,7 +61,8 @@ class Member:
         with self._scope:
             worker = InlineWorker()
             rng = random.Random(trio.current_time() + self._seed)
-            seams = Seams(network, None, self.disk, worker, worker, rng, self._cluster.unix)
+            unix = self._cluster.unix
+            seams = Seams(network, None, self.disk, worker, worker, worker, rng, rng, unix)
             async with start_node(
                 self.settings, seams, lambda _: self.engine, log=NullLog(), tls=PeerTLS()
             ) as node:

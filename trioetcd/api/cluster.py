@@ -31,6 +31,7 @@ from actors.raft.actor import RaftActor
 from actors.raft.types import ConfChange, NodeID
 from trioetcd.api.header import HeaderWriter
 from trioetcd.api.parse import parse
+from trioetcd.api.permissions import Permissions
 from trioetcd.api.reads import Reads
 from trioetcd.peer.links import Links
 from trioetcd.peer.protocol import PROMOTE
@@ -66,6 +67,7 @@ class ClusterService:
         reads: Reads,
         headers: HeaderWriter,
         positions: LogPositions,
+        permissions: Permissions,
         *,
         next_id: Callable[[], int],
         unix_seconds: Callable[[], float],
@@ -79,6 +81,7 @@ class ClusterService:
         self._reads = reads
         self._headers = headers
         self._positions = positions
+        self._permissions = permissions
         self._next_id = next_id
         self._unix_seconds = unix_seconds
         self._timeout = timeout
@@ -99,6 +102,7 @@ class ClusterService:
         request = parse(etcdserverpb.MemberListRequest, call.payload)
         if request.linearizable:
             await self._reads.current()
+        await self._permissions.require_known(call.context)
         response = etcdserverpb.MemberListResponse(members=self._members())
         return self._headers.write(0) + response.SerializeToString()
 

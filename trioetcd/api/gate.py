@@ -13,6 +13,7 @@ import trio
 from actors.cluster.membership import Membership
 from actors.raft.actor import RaftStatus
 from trioetcd.api.parse import parse_flat
+from trioetcd.api.permissions import Permissions
 from wire.errors import EtcdError, NoLeader, NotSupportedForLearner
 from wire.grpc.metadata import Metadata
 from wire.grpc.service import Registry, ServerStream, UnaryCall
@@ -100,19 +101,22 @@ class Gate:
 
 
 class GatedRegistry(Registry):
-    """Puts every method behind the gate; a batch handler looks at it itself."""
+    """Puts every method behind the gate, and its rule; a batch handler looks at both itself."""
 
-    def __init__(self, gate: Gate) -> None:
+    def __init__(self, gate: Gate, permissions: Permissions) -> None:
         super().__init__()
         self._gate = gate
+        self._permissions = permissions
 
     def unary(self, path: str, handler: Callable[[UnaryCall], Awaitable[bytes]]) -> None:
-        super().unary(path, handler if path.startswith(_HEALTH) else self._gate.unary(handler))
+        allowed = self._permissions.unary(path, handler)
+        super().unary(path, allowed if path.startswith(_HEALTH) else self._gate.unary(allowed))
 
     def stream(
         self, path: str, handler: Callable[[ServerStream], Awaitable[None]], kind: str
     ) -> None:
-        gated = handler if path.startswith(_HEALTH) else self._gate.stream(handler)
+        allowed = self._permissions.stream(path, handler)
+        gated = allowed if path.startswith(_HEALTH) else self._gate.stream(allowed)
         super().stream(path, gated, kind)
 
 

@@ -9,12 +9,14 @@ Source: etcd server/etcdserver/api/v3rpc/key.go, quota.go; server/etcdserver/v3_
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from functools import partial
 
 import outcome
 import trio
 
 from actors.apply.operation import tag_of
 from actors.apply.quota import cost_of_put, cost_of_txn
+from actors.auth.identity import NOBODY, Identity
 from actors.kernel import ActorStopped, Reply
 from actors.mvcc.actor import Results
 from actors.mvcc.checks import (
@@ -33,16 +35,18 @@ from actors.raft.actor import RaftStatus
 from trioetcd.api.gate import Gate
 from trioetcd.api.header import HeaderWriter
 from trioetcd.api.parse import parse, parse_flat, parse_streamed
+from trioetcd.api.permissions import NotYetApplied, Permissions
 from trioetcd.api.proposals import Proposals
 from trioetcd.api.quota import Quota
 from trioetcd.api.reads import Reads
-from wire.errors import EtcdError, RequestTimeout, Stopped
+from wire.errors import EtcdError, RequestTimeout, Stopped, TooManyRequests
 from wire.grpc.service import Registry, ServerStream, UnaryCall
 from wire.pb import etcdserverpb
 from wire.varint import encode
 
 PUT, DELETE, TXN = tag_of("put"), tag_of("delete_range"), tag_of("txn")
 SWEEP_SECONDS = 0.5  # how often proposals that take too long are looked for
+MOST_HELD = 1024  # calls whose token this member cannot know yet
 STREAM_KEYS = 10  # in a RangeStream's first chunk; later ones grow tenfold up to SLICE_KEYS
 
 _RangeRequest = etcdserverpb.RangeRequest
@@ -60,6 +64,7 @@ class KVService:
         status: RaftStatus,
         quota: Quota,
         gate: Gate,
+        permissions: Permissions,
         *,
         max_txn_ops: int = DEFAULT_MAX_TXN_OPS,
     ) -> None:
@@ -70,6 +75,8 @@ class KVService:
         self._status = status
         self._quota = quota
         self._gate = gate
+        self._permissions = permissions
+        self._auth = permissions.auth
         self._max_txn_ops = max_txn_ops
         self._open: dict[int, tuple[float, list[UnaryCall]]] = {}  # proposed, by batch number
         self._batches = 0
@@ -79,6 +86,10 @@ class KVService:
             "/etcdserverpb.KV/DeleteRange": self._delete_range,
             "/etcdserverpb.KV/Txn": self._txn,
         }
+        # With authentication on there is no short way.
+        self._take_checked = self._take | {"/etcdserverpb.KV/Range": self._any_range}
+        self._held = 0
+        self._nursery: trio.Nursery | None = None  # while it runs
 
     def register(self, registry: Registry) -> None:
         registry.batch(self, *self._take)
@@ -89,8 +100,9 @@ class KVService:
 
     def submit(self, calls: list[UnaryCall]) -> Awaitable[None] | None:
         """`BatchHandler.submit`."""
-        batch = _Batch()
-        take = self._take
+        checked = self._auth.enabled
+        batch = _Batch(checked)
+        take = self._take_checked if checked else self._take
         is_open = self._gate.is_open
         for call in calls:
             try:
@@ -99,6 +111,8 @@ class KVService:
                 take[call.method.path](call, batch)
             except EtcdError as refusal:
                 call.refuse(refusal)
+            except NotYetApplied as early:
+                self._hold(call, early.index)
         if batch.waiting_reads:
             self._ask_for_currency(batch.waiting_reads)
         if batch.entries:
@@ -142,7 +156,11 @@ class KVService:
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Answer proposals that take too long: nobody knows what becomes of them."""
-        task_status.started()
+        async with trio.open_nursery() as self._nursery:
+            task_status.started()
+            await self._sweep()
+
+    async def _sweep(self) -> None:
         while True:
             await trio.sleep(SWEEP_SECONDS)
             now = trio.current_time()
@@ -161,19 +179,40 @@ class KVService:
             for call in calls:
                 call.refuse(Stopped())
 
+    def _hold(self, call: UnaryCall, index: int) -> None:
+        """Take a call again once this member can know its token."""
+        if self._nursery is None or self._held >= MOST_HELD:
+            call.refuse(TooManyRequests())
+            return
+        self._held += 1
+        self._nursery.start_soon(self._take_again, call, index)
+
+    async def _take_again(self, call: UnaryCall, index: int) -> None:
+        try:
+            await self._permissions.reached(index)
+            room = self.submit([call])
+            if room is not None:
+                await room
+        except EtcdError as refusal:
+            call.refuse(refusal)
+        finally:
+            self._held -= 1
+
     # -- Writes
 
     def _put(self, call: UnaryCall, batch: _Batch) -> None:
         payload = call.payload
         request = parse_flat(etcdserverpb.PutRequest, payload)
         check_put(request)
-        entry = self._proposals.entry(PUT, payload)
+        who = self._permissions.identify(call.context) if batch.checked else NOBODY
+        entry = self._proposals.entry(PUT, payload, who)
         self._quota.take(cost_of_put(request))
         batch.propose(call, entry)
 
     def _delete_range(self, call: UnaryCall, batch: _Batch) -> None:
         check_delete_range(parse_flat(etcdserverpb.DeleteRangeRequest, call.payload))
-        batch.propose(call, self._proposals.entry(DELETE, call.payload))
+        who = self._permissions.identify(call.context) if batch.checked else NOBODY
+        batch.propose(call, self._proposals.entry(DELETE, call.payload, who))
 
     def _txn(self, call: UnaryCall, batch: _Batch) -> None:
         request = parse(etcdserverpb.TxnRequest, call.payload)
@@ -182,13 +221,16 @@ class KVService:
             read = _Read(call, lambda: self._answer_txn(call, request))
             self._now_or_later(read, is_serializable(request), batch)
             return
-        entry = self._proposals.entry(TXN, call.payload)
+        who = self._permissions.identify(call.context) if batch.checked else NOBODY
+        entry = self._proposals.entry(TXN, call.payload, who)
         cost = cost_of_txn(request)
         if cost:
             self._quota.take(cost)
         batch.propose(call, entry)
 
     def _answer_txn(self, call: UnaryCall, request: etcdserverpb.TxnRequest) -> None:
+        if self._auth.enabled:
+            self._permissions.checks.txn(self._permissions.identify(call.context), request)
         revision, body = self._store.apply_txn(request)
         call.reply(self._header(revision) + body)
 
@@ -202,7 +244,10 @@ class KVService:
             store = self._store
             call.reply(self._header(store.revision) + store.read_key(payload[2:]))
             return
-        request = parse_flat(_RangeRequest, payload)
+        self._any_range(call, batch)
+
+    def _any_range(self, call: UnaryCall, batch: _Batch) -> None:
+        request = parse_flat(_RangeRequest, call.payload)
         check_range(request)
         read = _Read(call, lambda: self._start_range(call, request))
         self._now_or_later(read, request.serializable, batch)
@@ -215,13 +260,26 @@ class KVService:
 
     def _start_range(self, call: UnaryCall, request: _RangeRequest) -> None:
         """Answer a range, or leave it to `Reads` when that would take long."""
+        who = NOBODY
+        if self._auth.enabled:
+            who = self._permissions.identify(call.context)
+            self._permissions.checks.range(who, request)
         cursor = self._store.cursor(request)
         if cursor.size <= SLICE_KEYS and not call.connection.is_backlogged:
             while cursor.step():
                 pass
             self._answer_range(call, cursor)
         else:
-            self._reads.read(cursor, call, self._answer_range)
+            self._reads.read(cursor, call, partial(self._finish_range, who))
+
+    def _finish_range(self, who: Identity, call: UnaryCall, cursor: RangeCursor) -> None:
+        """While a long one was read, users and roles may have changed."""
+        try:
+            self._permissions.still(who)
+        except EtcdError as refusal:
+            call.refuse(refusal)
+        else:
+            self._answer_range(call, cursor)
 
     def _answer_range(self, call: UnaryCall, cursor: RangeCursor) -> None:
         call.reply(self._header(cursor.current) + cursor.body)
@@ -239,6 +297,8 @@ class KVService:
                     read.answer()
                 except EtcdError as refusal:
                     read.call.refuse(refusal)
+                except NotYetApplied as early:
+                    self._hold(read.call, early.index)
 
         point = self._reads.ask()
         point.reply.tell(answer)
@@ -247,7 +307,7 @@ class KVService:
 
     async def compact(self, call: UnaryCall) -> bytes:
         request = parse(etcdserverpb.CompactionRequest, call.payload)
-        revision, body = await self._proposals.propose("compaction", call.payload)
+        revision, body = await self._proposals.propose("compaction", call.payload, call.context)
         if request.physical:
             await self._reads.machine.wait_cleaned(request.revision)
         return self._header(revision) + body
@@ -259,12 +319,15 @@ class KVService:
         check_range_stream(request)
         if not request.serializable:
             await self._reads.current()
+        key, end = request.key, request.range_end
+        who = await self._permissions.require_read(stream.context, key, end)
         cursor = self._store.cursor(request)
         keys = STREAM_KEYS
         with self._reads.machine.pins.at(cursor.revision):
             while cursor.step(keys):
                 await stream.send(_chunk(cursor.take()))
                 keys = min(keys * 10, SLICE_KEYS)
+        self._permissions.still(who)
         await stream.send(_chunk(self._header(cursor.current) + cursor.body))
 
 
@@ -276,9 +339,11 @@ def _chunk(response: bytes) -> bytes:
 class _Batch:
     """What one chunk's calls come to."""
 
-    __slots__ = ("entries", "proposers", "waiting_reads")
+    __slots__ = ("checked", "entries", "proposers", "waiting_reads")
 
-    def __init__(self) -> None:
+    def __init__(self, checked: bool) -> None:
+        """`checked`: authentication is on."""
+        self.checked = checked
         self.entries: list[bytes] = []
         self.proposers: list[UnaryCall] = []
         self.waiting_reads: list[_Read] = []

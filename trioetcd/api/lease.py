@@ -16,9 +16,10 @@ from actors.lease.actor import TimeLeft
 from actors.lease.ids import IDs
 from actors.lease.table import NO_LEASE, LeaseID
 from trioetcd.api.parse import parse, parse_streamed
+from trioetcd.api.permissions import Permissions
 from trioetcd.api.quota import Quota
 from wire.errors import LeaseNotFound, Stopped
-from wire.grpc.service import Registry, ServerStream, UnaryCall
+from wire.grpc.service import Context, Registry, ServerStream, UnaryCall
 from wire.pb import etcdserverpb
 from wire.varint import encode, encode_signed
 
@@ -40,7 +41,9 @@ class Lessors(Protocol):
 
 
 class Proposer(Protocol):
-    async def propose(self, name: str, payload: bytes) -> tuple[int, bytes]: ...
+    async def propose(
+        self, name: str, payload: bytes, caller: Context | None = None
+    ) -> tuple[int, bytes]: ...
 
 
 class LeaseService:
@@ -52,6 +55,7 @@ class LeaseService:
         ids: IDs,
         header: Callable[[int], bytes],
         revision: Callable[[], int],
+        permissions: Permissions,
     ) -> None:
         """`header` makes field 1 of a response for a revision; `revision` is the store's."""
         self._lessors = lessors
@@ -60,6 +64,7 @@ class LeaseService:
         self._ids = ids
         self._header = header
         self._revision = revision
+        self._permissions = permissions
 
     def register(self, registry: Registry) -> None:
         registry.unary(f"{_SERVICE}/LeaseGrant", self.grant)
@@ -73,20 +78,24 @@ class LeaseService:
         if request.ID == NO_LEASE:
             request.ID = self._ids.next_lease()
         self._quota.take(LEASE_BYTES)
-        return await self._propose("lease_grant", request.SerializeToString())
+        return await self._propose("lease_grant", request.SerializeToString(), call)
 
     async def revoke(self, call: UnaryCall) -> bytes:
         parse(etcdserverpb.LeaseRevokeRequest, call.payload)
-        return await self._propose("lease_revoke", call.payload)
+        return await self._propose("lease_revoke", call.payload, call)
 
-    async def _propose(self, name: str, payload: bytes) -> bytes:
-        revision, body = await self._proposals.propose(name, payload)
+    async def _propose(self, name: str, payload: bytes, call: UnaryCall) -> bytes:
+        revision, body = await self._proposals.propose(name, payload, call.context)
         return self._header(revision) + body
 
     async def time_to_live(self, call: UnaryCall) -> bytes:
         """A lease that is not there has -1 seconds to live; that is no error."""
         request = parse(etcdserverpb.LeaseTimeToLiveRequest, call.payload)
         response = etcdserverpb.LeaseTimeToLiveResponse(ID=request.ID)
+        who = await self._permissions.who(call.context)
+        if request.keys:
+            self._permissions.checks.lease_read(who, [request.ID])
+        checked_at = self._permissions.auth.revision
         try:
             left = await _answered(self._lessors.time_to_live(request.ID, keys=request.keys))
         except LeaseNotFound:
@@ -94,11 +103,16 @@ class LeaseService:
         else:
             response.TTL, response.grantedTTL = left.remaining, left.granted_ttl
             response.keys.extend(left.keys)
+        if request.keys:
+            self._permissions.unchanged_since(checked_at)
         return self._header(self._revision()) + response.SerializeToString()
 
     async def leases(self, call: UnaryCall) -> bytes:
         parse(etcdserverpb.LeaseLeasesRequest, call.payload)
-        ids = [b"\x08" + encode_signed(lease) for lease in await _answered(self._lessors.leases())]
+        leases = await _answered(self._lessors.leases())
+        who = await self._permissions.require_known(call.context)
+        self._permissions.checks.lease_read(who, leases)
+        ids = [b"\x08" + encode_signed(lease) for lease in leases]
         statuses = [b"\x12%b%b" % (encode(len(status)), status) for status in ids]
         return self._header(self._revision()) + b"".join(statuses)
 
@@ -109,6 +123,9 @@ class LeaseService:
             # Made before the renewal, which may wait for the log: the revision must not be
             # one at which the lease is revoked already while its TTL says that it lives.
             header = self._header(self._revision())
+            if self._permissions.auth.enabled:
+                who = await self._permissions.require_known(stream.context)
+                self._permissions.checks.lease_write(who, lease_id)
             try:
                 ttl = await _answered(self._lessors.renew(lease_id))
             except LeaseNotFound:

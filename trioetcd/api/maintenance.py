@@ -20,6 +20,7 @@ from actors.mvcc.store import Store
 from actors.raft.actor import RaftActor
 from trioetcd.api.header import HeaderWriter
 from trioetcd.api.parse import parse
+from trioetcd.api.permissions import Permissions
 from trioetcd.api.proposals import Proposals
 from trioetcd.api.quota import Quota
 from wire.errors import BadLeaderTransferee, NoLeader, NotLeader, TimeoutLeaderTransfer
@@ -44,6 +45,7 @@ class MaintenanceService:
         proposals: Proposals,
         headers: HeaderWriter,
         quota: Quota,
+        permissions: Permissions,
     ) -> None:
         self._store = store
         self._machine = machine
@@ -54,6 +56,7 @@ class MaintenanceService:
         self._proposals = proposals
         self._headers = headers
         self._quota = quota
+        self._permissions = permissions
 
     def register(self, registry: Registry) -> None:
         registry.unary(f"{_SERVICE}/Alarm", self.alarm)
@@ -68,8 +71,12 @@ class MaintenanceService:
 
     async def alarm(self, call: UnaryCall) -> bytes:
         """List, raise or clear alarms: through the log, so that all members agree."""
-        parse(etcdserverpb.AlarmRequest, call.payload)
-        revision, body = await self._proposals.propose("alarm", call.payload)
+        request = parse(etcdserverpb.AlarmRequest, call.payload)
+        if request.action == etcdserverpb.AlarmRequest.GET:
+            await self._permissions.require_known(call.context)
+        else:
+            await self._permissions.require_root(call.context)
+        revision, body = await self._proposals.propose("alarm", call.payload, call.context)
         return self._headers.write(revision) + body
 
     async def status(self, call: UnaryCall) -> bytes:

@@ -14,8 +14,12 @@ import trio
 
 from actors.apply.applier import Result
 from actors.apply.operation import header_field, tag_of, wrap
+from actors.auth.identity import NOBODY, Identity
+from actors.auth.store import ROOT
 from actors.kernel import ActorStopped, Reply
+from trioetcd.api.permissions import Permissions
 from wire.errors import EtcdError, RequestTimeout, RequestTooLarge, Stopped
+from wire.grpc.service import Context
 
 DEFAULT_MAX_REQUEST_BYTES = 1_572_864
 REQUEST_TIMEOUT_BASE = 5.0  # seconds; two election timeouts come on top
@@ -36,22 +40,28 @@ class Proposals:
         self,
         raft: RaftHandle,
         next_id: Callable[[], int],
+        permissions: Permissions,
         *,
         request_timeout: float,
         max_request_bytes: int = DEFAULT_MAX_REQUEST_BYTES,
     ) -> None:
         self._raft = raft
         self._next_id = next_id
+        self._permissions = permissions
         self.timeout = request_timeout
         self._max_bytes = max_request_bytes
 
-    def entry(self, tag: bytes, payload: bytes) -> bytes:
+    def entry(self, tag: bytes, payload: bytes, who: Identity = NOBODY) -> bytes:
         """An entry's data around a request that goes in as the client sent it.
 
         Raises:
             RequestTooLarge: with all that goes around it, it is over the limit.
         """
-        data = wrap(tag, payload, header_field(self._next_id()))
+        if who is NOBODY:
+            header = header_field(self._next_id())
+        else:
+            header = header_field(self._next_id(), who.username, who.revision)
+        data = wrap(tag, payload, header)
         if len(data) > self._max_bytes:
             raise RequestTooLarge
         return data
@@ -60,15 +70,25 @@ class Proposals:
         """Many entries at once; `reply` hears of all of them together."""
         await self._raft.propose(entries, reply)
 
-    async def propose(self, name: str, payload: bytes) -> tuple[int, bytes]:
+    async def propose(
+        self, name: str, payload: bytes, caller: Context | None = None
+    ) -> tuple[int, bytes]:
         """Propose one request ("lease_grant", …) and wait until it is applied.
 
+        For whoever makes the call with this context; without one, for the member itself.
         Returns the store's revision and the response's bytes without a header.
 
         Raises:
             EtcdError: it was refused; RequestTimeout: nobody knows.
         """
-        return await self.propose_entry(self.entry(tag_of(name), payload))
+        who = NOBODY if caller is None else await self._permissions.who(caller)
+        return await self.propose_entry(self.entry(tag_of(name), payload, who))
+
+    async def propose_as_root(self, name: str, payload: bytes) -> tuple[int, bytes]:
+        """`propose` for the member itself, of what is judged by the user's rights."""
+        auth = self._permissions.auth
+        who = Identity(ROOT, auth.revision) if auth.enabled else NOBODY
+        return await self.propose_entry(self.entry(tag_of(name), payload, who))
 
     async def propose_entry(self, data: bytes) -> tuple[int, bytes]:
         """`propose` for an entry that is made already."""

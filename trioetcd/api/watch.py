@@ -5,7 +5,7 @@ Source: etcd server/etcdserver/api/v3rpc/watch.go.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 import trio
 
@@ -21,11 +21,11 @@ from wire.status import Status
 UNSENT_BYTES = 1 << 20  # on one stream, at which its watchers wait
 ROOM_BYTES = UNSENT_BYTES // 2  # unsent, at which they go on
 
-Permit = Callable[[Context, bytes, bytes], None]
+Permit = Callable[[Context, bytes, bytes], Awaitable[object]]
 """Raises an EtcdError if the caller may not read [key, range_end)."""
 
 
-def permit_all(context: Context, key: bytes, range_end: bytes) -> None:
+async def permit_all(context: Context, key: bytes, range_end: bytes) -> None:
     """No authentication: everybody may."""
 
 
@@ -83,7 +83,7 @@ class WatchService:
         request: etcdserverpb.WatchCreateRequest,
     ) -> None:
         try:
-            self._permit(stream.context, request.key or b"\0", request.range_end)
+            await self._permit(stream.context, request.key or b"\0", request.range_end)
         except EtcdError as refusal:
             await self._hub.refuse(watching, as_go_says(refusal))
         else:

@@ -12,10 +12,7 @@ from trioetcd.config.sources import ConfigError, Given, Remark
 
 # Taken and kept in the configuration, for what is still to come.
 NO_EFFECT_YET = (
-    "auth-token",
-    "auth-token-ttl",
     "auto-compaction-retention",
-    "bcrypt-cost",
     "bootstrap-defrag-threshold-megabytes",
     "compaction-batch-limit",
     "compaction-sleep-interval",

@@ -105,8 +105,7 @@ class ClusterSettings:
 @dataclass(frozen=True)
 class AuthSettings:
     token: str  # `simple`, or `jwt,key=value…`
-    bcrypt_cost: int
-    token_ttl: float
+    token_ttl: float  # of simple ones, in seconds
 
 
 @dataclass(frozen=True)
@@ -147,9 +146,7 @@ def build(given: Given) -> ServerConfig:
             given.get("enable-pprof"),
         ),
         cluster=_cluster(given),
-        auth=AuthSettings(
-            given.get("auth-token"), given.get("bcrypt-cost"), float(given.get("auth-token-ttl"))
-        ),
+        auth=AuthSettings(given.get("auth-token"), float(given.get("auth-token-ttl"))),
         compaction=CompactionSettings(
             given.get("auto-compaction-mode") == "revision",
             checks.retention(given),
@@ -190,6 +187,8 @@ def _node(given: Given, chosen: Mapping[str, bool]) -> NodeSettings:
         max_request_bytes=given.get("max-request-bytes"),
         max_txn_ops=given.get("max-txn-ops"),
         max_learners=given.get("max-learners"),
+        bcrypt_cost=given.get("bcrypt-cost"),
+        client_cert_auth=given.get("client-cert-auth"),
         lease_checkpoints=chosen["LeaseCheckpoint"],
         check_initially=chosen["InitialCorruptCheck"],
         corrupt_check_interval=given.get("corrupt-check-time"),

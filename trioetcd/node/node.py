@@ -11,11 +11,20 @@ from pathlib import Path
 
 import trio
 
+from actors.auth.jwt_tokens import BadTokenOptions
 from actors.backend.engine import Engine, MemoryEngine
 from actors.backend.lmdb_engine import LMDBEngine
-from actors.kernel import ActorStopped, DedicatedThread, InlineWorker, Worker, describe
+from actors.kernel import (
+    ActorStopped,
+    DedicatedThread,
+    InlineWorker,
+    ThreadWorker,
+    Worker,
+    describe,
+)
 from actors.kernel import Node as TreeNode
 from actors.wal.disk import Disk, RealDisk
+from trioetcd.api.passwords import THREADS as PASSWORD_THREADS
 from trioetcd.api.web import Web
 from trioetcd.node.bootstrap import refuse_second_beginning
 from trioetcd.node.corruption import Inconsistent
@@ -140,6 +149,7 @@ async def open_node(
     rng: random.Random | None = None,
     disk: Disk | None = None,
     network: Network | None = None,
+    password_worker: Worker | None = None,
     peer_tls: PeerTLS | None = None,
     serve_peers: ServePeers | None = None,
 ) -> AsyncIterator[Node]:
@@ -164,7 +174,17 @@ async def open_node(
                 else SimulatedDisk(chance)
             )
         wal_worker, backend_worker = await _workers(settings, stack)
-        seams = Seams(network, tls.client, disk, wal_worker, backend_worker, chance, time.time)
+        seams = Seams(
+            network,
+            tls.client,
+            disk,
+            wal_worker,
+            backend_worker,
+            password_worker or ThreadWorker(PASSWORD_THREADS),
+            chance,
+            rng or random.SystemRandom(),
+            time.time,
+        )
         yield await stack.enter_async_context(
             start_node(
                 settings,
@@ -203,7 +223,10 @@ async def start_node(
         storage = open_storage(settings, seams.disk, open_engine, joining)
         stack.callback(_close, storage)
         log = log.bind(local_member_id=f"{storage.member_id:x}")
-        node = Node(Parts(settings, storage, seams, log), log)
+        try:
+            node = Node(Parts(settings, storage, seams, log), log)
+        except BadTokenOptions as error:
+            raise StartError(str(error)) from error
         built()
         async with trio.open_nursery() as nursery:
             if serve_peers is not None:

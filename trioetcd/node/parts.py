@@ -14,6 +14,9 @@ import trio
 from actors.apply.alarms import BUCKET as ALARM
 from actors.apply.alarms import Alarms
 from actors.apply.applier import Applier
+from actors.auth.jwt_tokens import JWTSettings, JWTTokens, NoTokens
+from actors.auth.simple_tokens import SimpleTokens
+from actors.auth.store import AuthStore
 from actors.backend.actor import BackendActor
 from actors.backend.buckets import CLUSTER, LEASE, MEMBERS, MEMBERS_REMOVED
 from actors.cluster.membership import VERSION_KEY, Membership
@@ -31,6 +34,7 @@ from actors.wal.actor import Wal
 from actors.wal.disk import Disk
 from actors.wal.metrics import Durations
 from actors.watch.actor import WatchHub
+from trioetcd.api.auth import AuthService
 from trioetcd.api.cluster import ClusterService
 from trioetcd.api.gate import Gate, GatedRegistry
 from trioetcd.api.header import HeaderWriter
@@ -39,6 +43,8 @@ from trioetcd.api.kv import KVService
 from trioetcd.api.lease import LeaseService
 from trioetcd.api.lessors import Lessors
 from trioetcd.api.maintenance import MaintenanceService
+from trioetcd.api.passwords import Passwords
+from trioetcd.api.permissions import Permissions
 from trioetcd.api.proposals import Proposals
 from trioetcd.api.quota import Quota
 from trioetcd.api.reads import Reads
@@ -71,7 +77,9 @@ class Seams:
     disk: Disk
     wal_worker: Worker  # one thread
     backend_worker: Worker  # one thread, another
+    password_worker: Worker  # few threads
     rng: random.Random
+    secrets: random.Random  # nobody can predict it
     unix_seconds: Callable[[], float]
 
 
@@ -155,7 +163,7 @@ class Parts:
         self.log = storage.log
         self.ids = IDs(storage.member_id, int(seams.unix_seconds() * 1000))
 
-        self._build_state(settings)
+        self._build_state(settings, seams)
         self.core = Raft.restore(
             Config(
                 node_id=storage.member_id,
@@ -176,7 +184,7 @@ class Parts:
         self._build_services(settings, seams)
         self._serve_members(log)
 
-    def _build_state(self, settings: NodeSettings) -> None:
+    def _build_state(self, settings: NodeSettings, seams: Seams) -> None:
         """The replicated state, restored from the backend."""
         rows = self.rows
         ticks = round(settings.election_timeout / settings.heartbeat_interval)
@@ -185,8 +193,24 @@ class Parts:
         self.alarms = Alarms(rows)
         self.membership = Membership(rows, self.cluster_id, settings.max_learners)
         self.store = Store(rows, self.leases)
+        self.tokens = self._make_tokens(settings, seams)
+        self.auth = AuthStore(rows, self.tokens)
         self.restore_state()
-        self.applier = Applier(self.store, self.leases, self.alarms, self.membership)
+        self.applier = Applier(self.store, self.leases, self.alarms, self.membership, self.auth)
+
+    def _make_tokens(
+        self, settings: NodeSettings, seams: Seams
+    ) -> SimpleTokens | JWTTokens | NoTokens:
+        """Raises BadTokenOptions."""
+        chosen = settings.tokens
+        if chosen is None:
+            return NoTokens()
+        if isinstance(chosen, JWTSettings):
+            return JWTTokens(chosen, seams.unix_seconds)
+        rows = self.rows
+        return SimpleTokens(
+            chosen.ttl, trio.current_time, seams.secrets, lambda: rows.applied_index
+        )
 
     def restore_state(self) -> None:
         """Take over what the backend holds, in one step."""
@@ -198,6 +222,7 @@ class Parts:
             (key for key, _ in rows.scan(MEMBERS_REMOVED)),
             rows.get(CLUSTER, VERSION_KEY),
         )
+        self.auth.restore()
         self.store.restore()
 
     def _build_actors(self, storage: Storage) -> None:
@@ -220,9 +245,17 @@ class Parts:
         self.quota.exceeded = self.monitor.space_exceeded
         self.commit_times = CommitTimes(self.quota)
         self.fsync_times = Durations()
+        self.permissions = Permissions(
+            self.applier.checks,
+            self.tokens,
+            self.machine.wait_applied,
+            trusts_certificates=settings.client_cert_auth,
+            timeout=settings.request_timeout,
+        )
         self.proposals = Proposals(
             self.raft,
             self.ids.next,
+            self.permissions,
             request_timeout=settings.request_timeout,
             max_request_bytes=settings.max_request_bytes,
         )
@@ -237,6 +270,7 @@ class Parts:
             self.raft.status,
             self.quota,
             self.gate,
+            self.permissions,
             max_txn_ops=settings.max_txn_ops,
         )
         self.cluster = ClusterService(
@@ -246,6 +280,7 @@ class Parts:
             self.reads,
             self.headers,
             Positions(self.core),
+            self.permissions,
             next_id=self.ids.next,
             unix_seconds=seams.unix_seconds,
             timeout=settings.request_timeout,
@@ -261,19 +296,42 @@ class Parts:
             self.proposals,
             self.headers,
             self.quota,
+            self.permissions,
         )
         header, revision = self.headers.write, lambda: self.store.revision
         services = (
             self.kv,
-            WatchService(self.hub),
-            LeaseService(self.lessors, self.proposals, self.quota, self.ids, header, revision),
+            WatchService(self.hub, self.permissions.require_read),
+            LeaseService(
+                self.lessors,
+                self.proposals,
+                self.quota,
+                self.ids,
+                header,
+                revision,
+                self.permissions,
+            ),
+            self._auth_service(seams),
             self.cluster,
             self.maintenance,
             HealthService(),
         )
-        self.registry = GatedRegistry(self.gate)
+        self.registry = GatedRegistry(self.gate, self.permissions)
         for service in services:
             service.register(self.registry)
+
+    def _auth_service(self, seams: Seams) -> AuthService:
+        settings = self.settings
+        return AuthService(
+            self.auth,
+            self.tokens,
+            Passwords(seams.password_worker, seams.secrets, settings.bcrypt_cost),
+            self.proposals,
+            self.reads,
+            self.headers.write,
+            self.log_to,
+            settings.request_timeout,
+        )
 
     def _build_links(self, seams: Seams, log: Log) -> None:
         """The ways to the other members."""

@@ -11,9 +11,12 @@ from typing import TYPE_CHECKING
 
 import trio
 
+from actors.auth.jwt_tokens import BadTokenOptions
+from trioetcd.config.tokens import token_settings
 from trioetcd.node.listening import Answers, PeerTLS, make_port, peer_answers
 from trioetcd.node.node import Node
 from trioetcd.node.recovery import StartError
+from trioetcd.node.settings import NodeSettings
 from wire.grpc.service import Registry
 from wire.invariant import invariant
 from wire.listener import Port
@@ -50,6 +53,7 @@ async def serve_node(config: ServerConfig, log: Log, open_node: OpenNode) -> Asy
     client_tls = _tls(listen.client_tls, listen.client_auto_tls, root, "client", listen, log)
     peer_tls = _tls(listen.peer_tls, listen.peer_auto_tls, root, "peer", listen, log)
     peer_client_tls = _client_tls(listen, peer_tls, log)
+    settings = _with_tokens(config)
     network = RealNetwork(listen.reuse_port, reuse_address=True)
     bound: list[_Bound] = []
     try:
@@ -62,7 +66,7 @@ async def serve_node(config: ServerConfig, log: Log, open_node: OpenNode) -> Asy
                 await nursery.start(port.run)
 
         async with open_node(
-            config.node,
+            settings,
             log=log,
             network=network,
             peer_tls=PeerTLS(peer_tls, peer_client_tls),
@@ -86,6 +90,14 @@ async def serve_node(config: ServerConfig, log: Log, open_node: OpenNode) -> Asy
             for group in bound:
                 for listener in group.listeners:
                     await listener.aclose()
+
+
+def _with_tokens(config: ServerConfig) -> NodeSettings:
+    try:
+        tokens = token_settings(config.auth.token, config.auth.token_ttl)
+    except BadTokenOptions as error:
+        raise StartError(str(error)) from error
+    return replace(config.node, tokens=tokens)
 
 
 def _announce(clients: list[_Bound], log: Log) -> None:

@@ -5,11 +5,25 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from actors.auth.jwt_tokens import JWTSettings
+from actors.auth.passwords import DEFAULT_COST
+from actors.auth.simple_tokens import DEFAULT_TTL
 from actors.mvcc.checks import DEFAULT_MAX_TXN_OPS
 from actors.snapshot.actor import Retention
 from trioetcd.api.proposals import DEFAULT_MAX_REQUEST_BYTES
 
 DEFAULT_TOKEN = "etcd-cluster"
+
+
+@dataclass(frozen=True)
+class SimpleTokenSettings:
+    """Tokens that the log tells of, for users who have given a password."""
+
+    ttl: float = DEFAULT_TTL  # seconds after its last use
+
+
+TokenSettings = SimpleTokenSettings | JWTSettings | None
+"""None: nobody gets a token."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,6 +59,10 @@ class NodeSettings:
     lease_checkpoints: bool = False
     strict_reconfig_check: bool = True
     watch_progress_interval: float = 600.0
+
+    tokens: TokenSettings = field(default_factory=SimpleTokenSettings)
+    bcrypt_cost: int = DEFAULT_COST
+    client_cert_auth: bool = False  # the common name of a client's certificate is its user
 
     check_initially: bool = False  # compare with the other members before serving
     corrupt_check_interval: float = 0.0  # between comparisons by the leader; 0: none

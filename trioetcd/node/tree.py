@@ -4,7 +4,7 @@
     ├─ durable                one_for_all, no restarts: the disk, and what was promised
     │  ├─ wal  backend  mvcc  raft
     ├─ derived                one_for_one, 5 in 60 s: rebuilt from the store
-    │  ├─ lessor  watch-hub  reads  long-reads  snapshotter  monitor
+    │  ├─ lessor  watch-hub  auth-tokens  reads  long-reads  snapshotter  monitor
     ├─ peers                  one_for_one, 10 in 60 s: the ways to other members
     │  └─ links  link-ID …
     └─ edge                   one_for_one, no restarts: what clients talk to
@@ -20,6 +20,7 @@ from functools import partial
 
 import trio
 
+from actors.auth.actor import run_tokens
 from actors.backend.actor import run_backend
 from actors.kernel import Child, Node, Strategy, Supervisor
 from actors.lease.actor import run_lessor
@@ -115,7 +116,7 @@ def derived(parts: Parts) -> list[Child]:
         run_lessor,
         parts.lessor,
         parts.leases,
-        parts.proposals.propose,
+        parts.proposals.propose_as_root,
         election_timeout=settings.election_timeout,
         checkpoint_interval=parts.checkpoint_interval,
     )
@@ -146,6 +147,7 @@ def derived(parts: Parts) -> list[Child]:
     return [
         Child("lessor", lessor, inbox=parts.lessor.inbox),
         Child("watch-hub", watch_hub, inbox=parts.hub.inbox),
+        Child("auth-tokens", partial(run_tokens, parts.tokens)),
         Child("reads", partial(run_reads, parts.reads), inbox=parts.reads.inbox),
         Child("long-reads", partial(run_long_reads, parts.reads), inbox=parts.reads.long_inbox),
         Child("snapshotter", snapshotter, inbox=parts.snapshotter.inbox),

@@ -9,6 +9,7 @@ from pathlib import Path
 import trio
 
 from actors.backend.engine import Engine
+from actors.kernel import InlineWorker
 from trioetcd.node.listening import Answers, PeerTLS, make_port
 from trioetcd.node.node import Node, start_node
 from trioetcd.node.parts import Seams
@@ -157,7 +158,15 @@ class Member:
         log = TraceLog(self._stage.trace, self.name)
         clock = trio.current_time
         seams = Seams(
-            network, None, mount, worker, worker, self._rng, lambda: EPOCH_SECONDS + clock()
+            network,
+            None,
+            mount,
+            worker,
+            worker,
+            InlineWorker(),
+            self._rng,
+            self._rng,
+            lambda: EPOCH_SECONDS + clock(),
         )
 
         def open_engine(directory: Path) -> Engine:
