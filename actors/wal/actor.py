@@ -24,6 +24,7 @@ from actors.raft.types import Snapshot
 from actors.wal.pace import Pace
 from actors.wal.records import SnapshotRecord
 from actors.wal.writer import LogWriter
+from wire.durations import Durations
 from wire.invariant import InvariantBroken
 
 INBOX_CALLS = 16
@@ -58,7 +59,7 @@ class Release(Call[list[str]]):
 
 
 class SyncTimes(Protocol):
-    """Hears how many seconds each fdatasync took; `metrics.Durations` is one."""
+    """Hears how many seconds each fdatasync took; `wire.durations.Durations` is one."""
 
     def note(self, seconds: float) -> None: ...
 
@@ -68,6 +69,7 @@ class Wal:
 
     def __init__(self) -> None:
         self.inbox = Inbox("wal", calls=INBOX_CALLS)
+        self.writes = Durations()  # handing entries to the system, before the fdatasync
         self._log: _Log | None = None
 
     def write(self, write: Write) -> bool:
@@ -107,7 +109,7 @@ async def run_wal(
     `save_snapshot` saves the file of a snapshot that raft wants written (a leader's), on the
     worker; a member that is alone is never sent one.
     """
-    log = _Log(writer, worker, times, save_snapshot)
+    log = _Log(writer, worker, times, wal.writes, save_snapshot)
     with wal.inbox:
         wal._log = log
         task_status.started(wal)
@@ -173,9 +175,11 @@ class _Log:
         writer: LogWriter,
         worker: Worker,
         times: SyncTimes,
+        writes: Durations,
         save_snapshot: Callable[[Snapshot], None] | None,
     ) -> None:
         self.writer = writer
+        self._writes = writes
         self._worker = worker
         self._times = times
         self._save_snapshot = save_snapshot
@@ -197,7 +201,7 @@ class _Log:
                 for earlier in message.writes:
                     self.writer.append(earlier.entries, earlier.hard_state)
             self.writer.append(write.entries, write.hard_state)
-            self.writer.write()
+            self._timed_write()
             seconds = self._timed_sync()
         except Exception as error:
             self.failure = error
@@ -220,11 +224,16 @@ class _Log:
         self.writer.append(write.entries, write.hard_state, record)
 
     async def write_and_sync(self, entries: int) -> None:
-        self.writer.write()
+        self._timed_write()
         inline = self._pace.next_is_inline(entries)
         seconds = self._timed_sync() if inline else await self._on_worker(self._timed_sync)
         self._pace.note(seconds, inline=inline)
         self._times.note(seconds)
+
+    def _timed_write(self) -> None:
+        began = self._clock.current_time()
+        self.writer.write()
+        self._writes.note(self._clock.current_time() - began)
 
     def _timed_sync(self) -> float:
         """Its own time, without the way to the worker and back."""

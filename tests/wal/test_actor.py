@@ -14,11 +14,11 @@ from actors.snapshot import files
 from actors.snapshot.recovery import recover
 from actors.wal.actor import Wal, run_wal
 from actors.wal.disk import DiskFull
-from actors.wal.metrics import Durations
 from actors.wal.reader import read_log
 from actors.wal.records import SnapshotRecord
 from actors.wal.writer import LogWriter
 from trioetcd.testing.disk import SimulatedDisk
+from wire.durations import Durations
 
 START = SnapshotRecord(0, 0)
 

@@ -13,9 +13,11 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from wire.errors import EtcdError, Refused
-from wire.grpc.metadata import Metadata
+from wire.grpc.metadata import Metadata, first
 from wire.status import Status
 
+CLIENT_VERSION, UNKNOWN_VERSION = "client-api-version", "unknown"  # metadata of etcd's clients
+KNOWN_VERSIONS, VERSION_LENGTH = 32, 32  # a client may say what it likes: so many count apart
 DEFAULT_MESSAGE_BYTES = 1_572_864 + 524_288  # etcd: the request limit and half a MiB
 
 
@@ -174,17 +176,44 @@ class Method:
         return self.path.split("/")[2]
 
 
-class MethodCounts:
-    """How often; for all connections together."""
+class Arrivals:
+    """What came in for one method, from clients of one version."""
 
-    __slots__ = ("_ended", "ok", "received", "sent", "started")
+    __slots__ = ("received", "started")
 
     def __init__(self) -> None:
         self.started = 0  # calls
         self.received = 0  # messages
+
+
+class MethodCounts:
+    """How often; for all connections together."""
+
+    __slots__ = ("_ended", "arrivals", "ok", "sent")
+
+    def __init__(self) -> None:
+        self.arrivals: dict[str, Arrivals] = {}  # by the client's version
         self.sent = 0  # messages, but for answers of lane calls: those are in `ok` alone
         self.ok = 0  # lane calls answered with a message; the hot path counts nothing else
         self._ended: dict[Status, int] = {}
+
+    def of(self, metadata: Metadata) -> Arrivals:
+        """Where calls with this metadata are counted; whoever has many such calls keeps it."""
+        version = (first(metadata, CLIENT_VERSION) or UNKNOWN_VERSION)[:VERSION_LENGTH]
+        found = self.arrivals.get(version)
+        if found is None:
+            if len(self.arrivals) >= KNOWN_VERSIONS:
+                version = UNKNOWN_VERSION
+            found = self.arrivals.setdefault(version, Arrivals())
+        return found
+
+    @property
+    def started(self) -> int:
+        return sum(one.started for one in self.arrivals.values())
+
+    @property
+    def received(self) -> int:
+        return sum(one.received for one in self.arrivals.values())
 
     def end(self, status: Status) -> None:
         """A call is over, and not by an answer of the lane's."""

@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 from wire.errors import DeadlineExceeded, EtcdError, Refused
 from wire.grpc.metadata import metadata_of, parse_timeout
-from wire.grpc.service import BatchHandler, Context, Method, Peer, Registry, UnaryCall
+from wire.grpc.service import Arrivals, BatchHandler, Context, Method, Peer, Registry, UnaryCall
 from wire.http2.headers import Headers
 from wire.status import Status
 
@@ -35,10 +35,15 @@ class CallHead:
     __slots__ = ("basket", "body_bytes", "context", "counts", "fault", "method", "timeout")
 
     def __init__(
-        self, method: Method, context: Context, basket: Basket, body_bytes: int | None
+        self,
+        method: Method,
+        context: Context,
+        basket: Basket,
+        body_bytes: int | None,
+        counts: Arrivals | None = None,
     ) -> None:
         self.method = method
-        self.counts = method.counts
+        self.counts = counts or method.counts.of(context.metadata)
         self.context = context
         self.timeout = context.timeout
         self.basket = basket  # where its calls go
@@ -92,7 +97,7 @@ class Understanding:
 
     def _with_timeout(self, headers: Headers, known: CallHead, timeout: bytes) -> Head:
         context = known.context
-        call = CallHead(known.method, context, known.basket, known.body_bytes)
+        call = CallHead(known.method, context, known.basket, known.body_bytes, known.counts)
         try:
             call.timeout = seconds_of(timeout)
             call.context = Context(

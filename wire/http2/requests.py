@@ -189,7 +189,7 @@ class Requests:
     def _answer_early(self, stream: int, head: CallHead, error: EtcdError, *, ended: bool) -> None:
         """Answer a call that never becomes one."""
         self._forget(stream)
-        head.counts.end(error.status)
+        head.method.counts.end(error.status)
         self._replies.put_status(stream, error.status, str(error))
         if not ended:
             self._resets.spend()
@@ -200,7 +200,7 @@ class Requests:
         found = self.uploads.get(stream)
         if found is not None:
             head = found.head if isinstance(found, Upload) else found
-            head.counts.end(Status.CANCELLED)
+            head.method.counts.end(Status.CANCELLED)
         self._forget(stream)
         self._replies.close(stream)
 

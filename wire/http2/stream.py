@@ -38,6 +38,7 @@ class Stream(Sending):
         super().__init__(host, stream_id, response_headers)
         self.method = method
         self.context = context
+        self._arrivals = method.counts.of(context.metadata)
         self.scope = trio.CancelScope()  # of the handler
         self.ended = False  # the client has sent all it will
         self._reader = MessageReader(message_bytes, context.encoding)
@@ -133,7 +134,7 @@ class Stream(Sending):
             self._messages.extend((message, 0, 0) for message in messages[:-1])
             self._messages.append((messages[-1], kept, kept - self._advanced))
             self._advanced = 0
-            self.method.counts.received += len(messages)
+            self._arrivals.received += len(messages)
             self._host.registry.received_bytes += sum(map(len, messages))
             if self._consumer is None:
                 self._wake()

@@ -107,7 +107,7 @@ class Streams:
             self._end(stream_id, response_headers, refusal.status, str(refusal))
             self._forget(stream_id)
             return
-        method.counts.started += 1
+        method.counts.of(context.metadata).started += 1
         stream = Stream(
             self, stream_id, method, context, response_headers, self._limits.message_bytes
         )
