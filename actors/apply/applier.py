@@ -17,6 +17,7 @@ from actors.apply.alarms import Alarms
 from actors.apply.authority import Authority
 from actors.apply.operation import FIELDS, Malformed, unwrap, user_of
 from actors.apply.quota import cost_of_txn
+from actors.apply.times import PUT, ApplyTimes
 from actors.auth.checks import Checks
 from actors.auth.identity import NOBODY, Identity
 from actors.auth.store import AuthStore
@@ -58,10 +59,11 @@ class Applier:
         self.auth = auth
         self.checks = Checks(auth, leases)
         self._authority = Authority(self.checks)
-        self._apply: dict[int, Callable[[bytes], tuple[int, bytes]]] = {
-            FIELDS[name]: step
+        self.times = ApplyTimes()
+        self._apply: dict[int, Callable[[bytes], tuple[int, bytes]]] = {PUT: self._put}
+        self._apply |= {
+            FIELDS[name]: self.times.counted(FIELDS[name], step)
             for name, step in {
-                "put": self._put,
                 "range": self._range,
                 "delete_range": self._delete_range,
                 "txn": self._txn,
@@ -76,11 +78,16 @@ class Applier:
         }
         # With authentication on, these look at who asks, too.
         self._apply_for: dict[int, Callable[[bytes, Identity], tuple[int, bytes]]] = {
-            FIELDS["put"]: self._put_for,
-            FIELDS["range"]: self._range_for,
-            FIELDS["delete_range"]: self._delete_range_for,
-            FIELDS["txn"]: self._txn_for,
-            FIELDS["lease_revoke"]: self._lease_revoke_for,
+            PUT: self._put_for
+        }
+        self._apply_for |= {
+            FIELDS[name]: self.times.counted(FIELDS[name], checked)
+            for name, checked in {
+                "range": self._range_for,
+                "delete_range": self._delete_range_for,
+                "txn": self._txn_for,
+                "lease_revoke": self._lease_revoke_for,
+            }.items()
         }
 
     def apply(self, data: bytes, index: int) -> Result:
@@ -100,17 +107,22 @@ class Applier:
                 return self._apply_rare(number, payload, data, index)
             return step(payload)
         except EtcdError as refusal:
+            self.times.refused(number)
             return refusal
         except (Malformed, DecodeError) as error:
+            self.times.odd += 1
             return Refused(Status.INTERNAL, f"grpc: error unmarshalling request: {error}")
 
     def _apply_rare(self, number: int, payload: bytes, data: bytes, index: int) -> Result:
         if number not in self._authority.steps:
+            self.times.odd += 1
             return UnknownMethod()
         who = Identity(*user_of(data)) if self.auth.enabled else NOBODY
-        return self.store.revision, self._authority.apply(number, payload, who, index)
+        body = self._authority.apply(number, payload, who, index)
+        self.times.did(number)
+        return self.store.revision, body
 
-    # The hot one comes first; the others follow the table above.
+    # The hot one comes first, and is not counted; the others follow the table above.
 
     def _put(self, payload: bytes) -> tuple[int, bytes]:
         if self.alarms.active:

@@ -18,6 +18,7 @@ from actors.backend.backend import Backend, Layer
 from actors.backend.buckets import KEY
 from actors.backend.engine import Full
 from actors.kernel import Call, Inbox, Notice, Worker
+from wire.durations import Durations, doubling
 from wire.errors import Refused
 from wire.invariant import invariant
 from wire.status import Status
@@ -66,6 +67,9 @@ class BackendActor:
         self.inbox = Inbox("backend", calls=INBOX_CALLS)
         self.backend = backend
         self.batch_rows = batch_rows
+        self.is_defragmenting = False
+        self.defragmentations = Durations(doubling(0.1, 13))
+        self.snapshots = Durations(doubling(0.01, 17))  # from their opening to their closing
         self._told = False
 
     def changed(self) -> None:
@@ -88,7 +92,13 @@ class BackendActor:
         Raises:
             Refused: there was no room for the copy that this takes.
         """
-        await self.inbox.call(Defragment())
+        began = trio.current_time()
+        self.is_defragmenting = True
+        try:
+            await self.inbox.call(Defragment())
+        finally:
+            self.is_defragmenting = False
+        self.defragmentations.note(trio.current_time() - began)
 
     async def install(self, index: int, restore: Callable[[], None]) -> None:
         """See `Install`."""

@@ -29,6 +29,10 @@ class Layer:
     def __len__(self) -> int:
         return sum(map(len, self.buckets.values()))
 
+    @property
+    def stored_bytes(self) -> int:
+        return max(self.bytes - ROW_BYTES * len(self), 0)
+
 
 class Backend:
     """The buckets as applied so far.
@@ -39,6 +43,7 @@ class Backend:
 
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
+        self._stored_bytes = 0  # in layers before the pending one
         self.reload()
 
     def reload(self) -> None:
@@ -75,6 +80,11 @@ class Backend:
         """Memory held by changes that are not durable yet."""
         committing = self._committing
         return self._pending.bytes + (committing.bytes if committing is not None else 0)
+
+    @property
+    def stored_bytes(self) -> int:
+        """Of all changes since the start, as they are stored."""
+        return self._stored_bytes + self._pending.stored_bytes
 
     # -- Reads
 
@@ -134,6 +144,7 @@ class Backend:
             return None
         self.put(META, CONSISTENT_INDEX, self.applied_index.to_bytes(8, "big"))
         self.put(META, TERM, self.applied_term.to_bytes(8, "big"))
+        self._stored_bytes += self._pending.stored_bytes
         self._committing, self._pending = self._pending, Layer()
         self._committing_index = self.applied_index
         return self._committing

@@ -68,6 +68,10 @@ class Engine(Protocol):
         """Bytes of it that hold data; what a defragmentation would leave."""
         ...
 
+    def readers(self) -> int:
+        """Read transactions that are open."""
+        ...
+
     def defragment(self) -> None:
         """Write a compact copy beside the database; may block.
 
@@ -173,6 +177,9 @@ class MemoryEngine:
         return max(self._bytes, 1)  # etcdctl 3.6 divides by it
 
     size_in_use = size
+
+    def readers(self) -> int:
+        return 0
 
     def defragment(self) -> None:
         pass  # nothing is ever left behind

@@ -192,6 +192,9 @@ class LMDBEngine:
                 pages += stat["branch_pages"] + stat["leaf_pages"] + stat["overflow_pages"]
         return int(pages) * self._page_bytes
 
+    def readers(self) -> int:
+        return 1 + self._opened.snapshots
+
     def defragment(self) -> None:
         self._copy.unlink(missing_ok=True)
         try:

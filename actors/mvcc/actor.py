@@ -28,6 +28,7 @@ from actors.cluster.member import conf_state_json
 from actors.kernel import Call, Inbox, Notice, Reply
 from actors.lease.table import LeaseChanges
 from actors.mvcc.compaction import Compaction, is_due
+from actors.mvcc.compaction_times import CompactionTimes
 from actors.mvcc.forwarded import Forwarded, ForwardedProposals
 from actors.mvcc.pins import Pins
 from actors.raft.configuration import Configuration
@@ -159,6 +160,8 @@ class Machine:
         self.restore = restore
         self.desk: _Desk | None = None  # while the actor runs
         self.awaited = ForwardedProposals()
+        self.compactions = CompactionTimes()
+        self.is_installing = False  # a leader's snapshot
         self.pins = Pins()
         self.pins.released = lambda: self.inbox.notify(ReaderDone())
 
@@ -250,6 +253,7 @@ class _Desk:
         self._cleaned: list[Cleaned] = []
         self._idle: list[Idle] = []
         self.compaction: Compaction | None = None
+        self._compacting_since = 0.0
         self.failure: Exception | None = None  # of entries that were applied at once
 
     def apply_at_once(self, entries: list[Entry], spans: list[Span]) -> bool:
@@ -301,7 +305,9 @@ class _Desk:
         leases = self._applier.leases
         before = {lease_id for lease_id, _, _ in leases.leases()}
         self.compaction = None
+        self._machine.is_installing = True
         await self._backend.install(index, self._machine.restore)
+        self._machine.is_installing = False
         self.conf_state = snapshot.metadata.conf_state
         self._configuration = Configuration.of(self.conf_state)
         for span in self._spans:
@@ -329,13 +335,18 @@ class _Desk:
         apply = self._applier.apply
         changes: list[tuple[int, AnyConfChange]] = []
         results: Results = []
+        others = 0
+        began = trio.current_time()
         for entry in entries:
             if entry.type:
+                others += 1
                 results.append(self._change_configuration(entry, changes))
             elif entry.data:
                 results.append(apply(entry.data, entry.index))
             else:
+                others += 1
                 results.append((0, b""))  # a new leader's first entry
+        self._applier.times.note(len(entries) - others, trio.current_time() - began)
         last = entries[-1]
         self._rows.applied_index, self._rows.applied_term = last.index, last.term
         lease_changes = self._applier.leases.take_changes()
@@ -394,10 +405,20 @@ class _Desk:
 
     def compact(self) -> None:
         """One step of the removal under way, or the start of one that is due."""
+        times = self._machine.compactions
         if self.compaction is None and self._due():
+            self._compacting_since = trio.current_time()
             self.compaction = Compaction(self._store)
+            times.indexed.note(1000 * (trio.current_time() - self._compacting_since))
         if self.compaction is not None:
-            if not self.compaction.step(COMPACTED_KEYS):
+            began, removed = trio.current_time(), self.compaction.removed
+            goes_on = self.compaction.step(COMPACTED_KEYS)
+            now = trio.current_time()
+            times.steps.note(1000 * (now - began))
+            times.removed += self.compaction.removed - removed
+            if not goes_on:
+                times.runs.note(1000 * (now - self._compacting_since))
+                times.finished_at = now
                 self.compaction = None
             self._backend.changed()
         if self.compaction is None:

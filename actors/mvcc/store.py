@@ -9,6 +9,7 @@ Source: etcd server/storage/mvcc/kvstore.go, kvstore_txn.go; server/etcdserver/t
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Protocol
 
 from actors.backend.backend import Backend
@@ -49,6 +50,16 @@ class Leases(Protocol):
     def detach(self, lease_id: int, key: bytes) -> None: ...
 
 
+@dataclass(slots=True)
+class OperationCounts:
+    """Operations done, as etcd counts them; puts and ranges by themselves are counted apart."""
+
+    puts: int = 0  # in transactions
+    ranges: int = 0  # in transactions, or through the log
+    deletes: int = 0
+    transactions: int = 0  # with more than one operation in them
+
+
 class Store:
     """Invariant: between steps, every revision of the index has its row in the backend."""
 
@@ -62,6 +73,7 @@ class Store:
         self.compact_revision = NEVER_COMPACTED  # nothing below it can be read
         self.finished_compaction = NEVER_COMPACTED  # below it, nothing is left to remove
         self.changes = 0  # of the step at hand: the next change's sub-revision
+        self.counts = OperationCounts()
 
     # -- Single requests
 
@@ -81,6 +93,7 @@ class Store:
 
     def apply_range(self, request: etcdserverpb.RangeRequest) -> Answer:
         """A range that came through the log: answered at once, in whole."""
+        self.counts.ranges += 1
         cursor = self.cursor(request)
         while cursor.step():
             pass
@@ -88,6 +101,7 @@ class Store:
 
     def apply_delete_range(self, request: etcdserverpb.DeleteRangeRequest) -> Answer:
         body = self.delete_range(request)
+        self.counts.deletes += 1
         self.end()
         return self.revision, body
 
@@ -108,6 +122,7 @@ class Store:
         """Delete those of `keys` that are alive, in key order, as one transaction."""
         for key in sorted(keys):
             self.delete(key)
+            self.counts.deletes += 1
         self.end()
 
     # -- Reading

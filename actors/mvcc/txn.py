@@ -50,6 +50,8 @@ def run_txn(store: Store, request: etcdserverpb.TxnRequest) -> Answer:
     path = choose(store, request)
     check_path(store, path)
     body = _execute(store, path)
+    if len(path.steps) > 1:
+        store.counts.transactions += 1
     store.end()
     return store.revision, body
 
@@ -147,10 +149,13 @@ def _execute(store: Store, path: Path) -> bytes:
     pieces = [b"\x10\x01"] if path.succeeded else []
     for kind, request, nested in path.steps:
         if kind == "request_put":
+            store.counts.puts += 1
             response = b"\x12" + _with_header(store, store.put_with_previous(request))
         elif kind == "request_range":
+            store.counts.ranges += 1
             response = b"\x0a" + _with_header(store, _range(store, request))
         elif kind == "request_delete_range":
+            store.counts.deletes += 1
             response = b"\x1a" + _with_header(store, store.delete_range(request))
         elif nested is None:
             response = b""  # no operation at all; refused before it is proposed

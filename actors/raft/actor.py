@@ -170,7 +170,7 @@ class RaftStatus:
     awaits_applied: bool = False  # more is committed than may be handed out to be applied
     leader_changes: int = 0
     proposals_failed: int = 0
-    proposals_pending: int = 0
+    late_heartbeats: int = 0  # of a leader: sent an interval too late, or later still
 
     @property
     def is_leader(self) -> bool:
@@ -320,6 +320,7 @@ class _Desk:
         self._log = log
         self._machine = machine
         self._peers = peers
+        self._lateness = core.config.heartbeat_interval
         self._spans: deque[Span] = deque()
         self._reads: dict[int, list[Reply[int]]] = {}
         self._transfers: list[Transfer] = []
@@ -341,6 +342,8 @@ class _Desk:
     def turn(self) -> None:
         """One step: everything that waits, then the time, then whatever follows from them."""
         now = trio.current_time()
+        if now > self.core.deadline + self._lateness and self.core.role is Role.LEADER:
+            self._status.late_heartbeats += 1
         messages = self.inbox.drain()
         if messages:
             self._take(messages, now)

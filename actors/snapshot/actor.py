@@ -24,6 +24,7 @@ from actors.snapshot import files
 from actors.wal.actor import Wal
 from actors.wal.disk import Disk
 from actors.wal.records import SnapshotRecord
+from wire.durations import Durations
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +54,7 @@ class Snapshotter:
         self.inbox = Inbox("snapshotter", calls=0)
         self.last_index = last_index
         self.retention = retention
+        self.saves = Durations()  # of files, each with its fsync
 
     def installed(self, index: int) -> None:
         """A leader's snapshot is on disk here: the next one is counted from it."""
@@ -85,7 +87,9 @@ async def run_snapshotter(
                 continue
             metadata = SnapshotMetadata(reached.index, reached.term, reached.conf_state)
             await backend.flush()
+            began = trio.current_time()
             await worker.run(files.save, disk, directory, Snapshot(metadata))
+            snapshotter.saves.note(trio.current_time() - began)
             await wal.save_snapshot_record(
                 SnapshotRecord(reached.index, reached.term, reached.conf_state)
             )

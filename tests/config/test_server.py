@@ -196,10 +196,11 @@ def test_the_version_is_asked_for_by_a_flag():
 
 
 def test_flags_without_effect_are_named_in_one_remark():
-    config = configured("--data-dir=d", "--enable-pprof", "--metrics=extensive", "--bcrypt-cost=10")
+    vain = ("--enable-distributed-tracing", "--raft-read-timeout=9s", "--bcrypt-cost=10")
+    config = configured("--data-dir=d", *vain)
     (remark,) = config.remarks
     assert remark.message == "flags without effect in this release"
-    assert remark.fields == {"flags": ["--enable-pprof", "--metrics"]}
+    assert remark.fields == {"flags": ["--enable-distributed-tracing", "--raft-read-timeout"]}
 
 
 def test_members_may_have_several_urls():

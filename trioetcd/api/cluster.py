@@ -86,6 +86,8 @@ class ClusterService:
         self._unix_seconds = unix_seconds
         self._timeout = timeout
         self._strict = strict
+        self.promotions = 0
+        self.promotion_failures: dict[str, int] = {}  # by etcd's word for the reason
 
     def register(self, registry: Registry) -> None:
         registry.unary(f"{_SERVICE}/MemberList", self.member_list)
@@ -166,6 +168,16 @@ class ClusterService:
 
     async def promote(self, member: NodeID) -> None:
         """The leader's part.  Raises EtcdError."""
+        try:
+            await self._promote(member)
+        except EtcdError as error:
+            known = isinstance(error, LearnerNotReady)
+            why = "Learner not ready" if known else str(error).removeprefix("etcdserver: ")
+            self.promotion_failures[why] = self.promotion_failures.get(why, 0) + 1
+            raise
+        self.promotions += 1
+
+    async def _promote(self, member: NodeID) -> None:
         if not self._raft.status.is_leader:
             raise NotLeader
         known = self._membership.members.get(member)

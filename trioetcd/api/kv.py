@@ -96,6 +96,11 @@ class KVService:
         registry.unary("/etcdserverpb.KV/Compact", self.compact)
         registry.stream("/etcdserverpb.KV/RangeStream", self.range_stream, "server_stream")
 
+    @property
+    def pending(self) -> int:
+        """Proposals that wait for their results."""
+        return sum(len(calls) for _, calls in self._open.values())
+
     # -- One chunk's calls
 
     def submit(self, calls: list[UnaryCall]) -> Awaitable[None] | None:
@@ -169,6 +174,7 @@ class KVService:
                 if deadline > now:
                     break
                 del self._open[number]
+                self._proposals.timed_out += len(calls)
                 for call in calls:
                     call.refuse(RequestTimeout())
 

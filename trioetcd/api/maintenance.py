@@ -23,6 +23,7 @@ from trioetcd.api.parse import parse
 from trioetcd.api.permissions import Permissions
 from trioetcd.api.proposals import Proposals
 from trioetcd.api.quota import Quota
+from wire.durations import Durations, doubling
 from wire.errors import BadLeaderTransferee, NoLeader, NotLeader, TimeoutLeaderTransfer
 from wire.grpc.service import Registry, UnaryCall
 from wire.pb import etcdserverpb
@@ -57,6 +58,8 @@ class MaintenanceService:
         self._headers = headers
         self._quota = quota
         self._permissions = permissions
+        self.hashes = Durations(doubling(0.01, 15))
+        self.revision_hashes = Durations(doubling(0.01, 15))
 
     def register(self, registry: Registry) -> None:
         registry.unary(f"{_SERVICE}/Alarm", self.alarm)
@@ -114,11 +117,13 @@ class MaintenanceService:
     async def hash_kv_of(self, payload: bytes) -> bytes:
         """The hash of the keys at a revision; other calls go on meanwhile."""
         request = parse(etcdserverpb.HashKVRequest, payload)
+        began = trio.current_time()
         with self._machine.pins.at(0):  # no compaction starts while rows are hashed
             await self._machine.wait_compaction()
             run = KVHash(self._store, request.revision)
             while run.step():
                 await trio.lowlevel.checkpoint()
+        self.revision_hashes.note(trio.current_time() - began)
         response = etcdserverpb.HashKVResponse(
             hash=run.value, compact_revision=run.compact_revision, hash_revision=run.revision
         )
@@ -126,6 +131,7 @@ class MaintenanceService:
 
     async def hash(self, call: UnaryCall) -> bytes:
         """The hash of everything stored; equal only for databases with the same history."""
+        began = trio.current_time()
         await self._backend.flush()
         snapshot = self._backend.backend.engine.snapshot()
         value = 0
@@ -135,6 +141,7 @@ class MaintenanceService:
                 await trio.lowlevel.checkpoint()
         finally:
             snapshot.close()
+        self.hashes.note(trio.current_time() - began)
         return self._header() + etcdserverpb.HashResponse(hash=value).SerializeToString()
 
     async def move_leader(self, call: UnaryCall) -> bytes:

@@ -50,6 +50,8 @@ class Proposals:
         self._permissions = permissions
         self.timeout = request_timeout
         self._max_bytes = max_request_bytes
+        self.pending = 0  # single ones; the hot path knows of its own
+        self.timed_out = 0
 
     def entry(self, tag: bytes, payload: bytes, who: Identity = NOBODY) -> bytes:
         """An entry's data around a request that goes in as the client sent it.
@@ -93,13 +95,17 @@ class Proposals:
     async def propose_entry(self, data: bytes) -> tuple[int, bytes]:
         """`propose` for an entry that is made already."""
         reply: Reply[list[Result]] = Reply()
+        self.pending += 1
         try:
             with trio.move_on_after(self.timeout) as waiting:
                 await self._raft.propose([data], reply)
                 [result] = await reply.wait()
         except ActorStopped:
             raise Stopped from None
+        finally:
+            self.pending -= 1
         if waiting.cancelled_caught:
+            self.timed_out += 1
             raise RequestTimeout
         if isinstance(result, EtcdError):
             raise result

@@ -54,6 +54,8 @@ class Reads:
         self.raft = raft
         self.machine = machine
         self.timeout = timeout
+        self.slow = 0  # questions to raft that took longer than that
+        self.failed = 0  # and those that it refused
 
     async def current(self) -> None:
         """Until the local state includes all that was acknowledged before this was called.
@@ -100,8 +102,11 @@ async def _settle(reads: Reads, waiting: list[Reply[None]]) -> None:
             refusal = None
     except EtcdError as error:
         refusal = error
+        reads.failed += 1
     except ActorStopped:
         refusal = Stopped()
+    if isinstance(refusal, RequestTimeout):
+        reads.slow += 1
     for reply in waiting:
         if refusal is None:
             reply.answer(None)

@@ -6,7 +6,7 @@ Source: etcd server/etcdserver/api/etcdhttp (version.go, health.go).
 from __future__ import annotations
 
 import json
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from urllib.parse import parse_qs
 
 from actors.apply.alarms import Alarms
@@ -23,10 +23,16 @@ _JSON = [(b"content-type", b"application/json")]
 _TEXT = [(b"content-type", b"text/plain; charset=utf-8")]
 
 
+Page = Callable[[HTTPRequest], Awaitable[HTTPResponse]]
+
+
 class Pages:
     """Routes a request to the page that answers it."""
 
-    pages: Mapping[str, Callable[[HTTPRequest], Awaitable[HTTPResponse]]]
+    pages: dict[str, Page]
+
+    def add(self, path: str, page: Page) -> None:
+        self.pages[path] = page
 
     async def handle(self, request: HTTPRequest) -> HTTPResponse:
         page = self.pages.get(request.path)
@@ -53,6 +59,7 @@ class Web(Pages):
         self._alarms = alarms
         self._status = status
         self._reads = reads
+        self.healthy = self.unhealthy = 0  # answers of /health
         self.pages = {
             "/version": self.version,
             "/health": self.health,
@@ -70,7 +77,9 @@ class Web(Pages):
         shown = {"health": "false" if reason else "true", "reason": reason}
         body = json.dumps(shown, separators=(",", ":")).encode()
         if reason:
+            self.unhealthy += 1
             return HTTPResponse(503, body + b"\n", list(_JSON))
+        self.healthy += 1
         return HTTPResponse(200, body, list(_JSON))
 
     async def _complaint(self, excluded: set[str], serializable: bool) -> str:

@@ -22,7 +22,6 @@ NO_EFFECT_YET = (
     "enable-pprof",
     "host-whitelist",
     "listen-client-http-urls",
-    "metrics",
     "raft-read-timeout",
     "raft-write-timeout",
     "warning-apply-duration",

@@ -26,6 +26,7 @@ from actors.kernel import Node as TreeNode
 from actors.wal.disk import Disk, RealDisk
 from trioetcd.api.passwords import THREADS as PASSWORD_THREADS
 from trioetcd.api.web import Web
+from trioetcd.metrics.page import MetricsPage
 from trioetcd.node.bootstrap import refuse_second_beginning
 from trioetcd.node.corruption import Inconsistent
 from trioetcd.node.listening import PeerTLS, listen_to_members
@@ -54,6 +55,7 @@ class Node:
         self.cluster_id = parts.cluster_id
         self.tree = TreeNode("member")
         self.web = Web(self.tree, parts.membership, parts.alarms, parts.raft.status, parts.reads)
+        self.web.add("/metrics", MetricsPage(parts, self.web))
         self.log = log
         self.stopped = trio.Event()  # it was removed from its cluster, and has ended
 

@@ -32,11 +32,11 @@ from actors.raft.raft import Raft
 from actors.snapshot.actor import Snapshotter
 from actors.wal.actor import Wal
 from actors.wal.disk import Disk
-from actors.wal.metrics import Durations
 from actors.watch.actor import WatchHub
 from trioetcd.api.auth import AuthService
 from trioetcd.api.cluster import ClusterService
 from trioetcd.api.gate import Gate, GatedRegistry
+from trioetcd.api.handling import HandlingTimes
 from trioetcd.api.header import HeaderWriter
 from trioetcd.api.health import HealthService
 from trioetcd.api.kv import KVService
@@ -60,6 +60,7 @@ from trioetcd.node.version import VersionDuty
 from trioetcd.peer.link import Surroundings
 from trioetcd.peer.links import Links
 from trioetcd.peer.server import PeerService
+from wire.durations import Durations
 from wire.grpc.service import Registry
 from wire.log import Log
 from wire.network import Network
@@ -90,8 +91,8 @@ class CommitTimes(Durations):
         super().__init__()
         self._quota = quota
 
-    def note(self, seconds: float) -> None:
-        super().note(seconds)
+    def note(self, seconds: float, times: int = 1) -> None:
+        super().note(seconds, times)
         self._quota.refresh()
 
 
@@ -159,6 +160,7 @@ class Parts:
         self.snapshot_directory = storage.snapshot_directory
         self.conf_state = storage.conf_state
         self.rng = seams.rng
+        self.unix_seconds = seams.unix_seconds
         self.rows = storage.backend
         self.log = storage.log
         self.ids = IDs(storage.member_id, int(seams.unix_seconds() * 1000))
@@ -319,6 +321,9 @@ class Parts:
         self.registry = GatedRegistry(self.gate, self.permissions)
         for service in services:
             service.register(self.registry)
+        self.handling = HandlingTimes()
+        if settings.extensive_metrics:
+            self.handling.watch(self.registry)
 
     def _auth_service(self, seams: Seams) -> AuthService:
         settings = self.settings
@@ -365,6 +370,7 @@ class Parts:
             BackendSink(self.rows.engine),
             self.backend_worker,
             log,
+            self.links.traffic,
         )
         self.peer_web = PeerWeb(self.membership)
         questions = Questions(self)

@@ -63,6 +63,7 @@ class NodeSettings:
     tokens: TokenSettings = field(default_factory=SimpleTokenSettings)
     bcrypt_cost: int = DEFAULT_COST
     client_cert_auth: bool = False  # the common name of a client's certificate is its user
+    extensive_metrics: bool = False  # how long calls took, by method
 
     check_initially: bool = False  # compare with the other members before serving
     corrupt_check_interval: float = 0.0  # between comparisons by the leader; 0: none

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+import trio
+
 from actors.backend.actor import BackendActor
 from actors.backend.engine import Engine, Snapshot
 from actors.raft.types import SnapshotMetadata
 from actors.snapshot.files import SnapshotBroken
 from actors.snapshot.rows import RowWriter, chunks, metadata_of
+from wire.durations import Durations
 
 
 class BackendSource:
@@ -19,12 +22,14 @@ class BackendSource:
 
     async def open(self) -> BackendSnapshot:
         await self._backend.flush()
-        return BackendSnapshot(self._backend.backend.engine.snapshot())
+        return BackendSnapshot(self._backend.backend.engine.snapshot(), self._backend.snapshots)
 
 
 class BackendSnapshot:
-    def __init__(self, snapshot: Snapshot) -> None:
+    def __init__(self, snapshot: Snapshot, times: Durations) -> None:
         self._snapshot = snapshot
+        self._times = times
+        self._opened_at = trio.current_time()
         self.metadata = metadata_of(snapshot)
 
     def chunks(self) -> Iterator[bytes]:
@@ -32,6 +37,7 @@ class BackendSnapshot:
 
     def close(self) -> None:
         self._snapshot.close()
+        self._times.note(trio.current_time() - self._opened_at)
 
 
 class BackendSink:

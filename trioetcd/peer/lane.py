@@ -9,6 +9,7 @@ import trio
 
 from actors.raft.types import Message, MessageType
 from trioetcd.peer.protocol import BATCH_BYTES, join_messages
+from trioetcd.peer.traffic import Traffic
 from wire.errors import EtcdError
 
 MAX_MESSAGES = 4096  # that wait; raft itself limits what it sends ahead of answers
@@ -35,8 +36,9 @@ class Lane:
     nothing waits, messages go out at once, without a task in between.
     """
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, traffic: Traffic | None = None) -> None:
         self.name = name
+        self._traffic = traffic or Traffic()
         self.is_open = False
         self.dropped = 0
         self._outlet: Outlet | None = None
@@ -52,16 +54,16 @@ class Lane:
         """Never waits; False if the message was dropped."""
         outlet = self._outlet
         if outlet is not None and not self._messages and outlet.unsent < DIRECT_BYTES:
+            data = join_messages((message,))
             try:
-                outlet.send_nowait(join_messages((message,)))
+                outlet.send_nowait(data)
             except (EtcdError, trio.BrokenResourceError):
-                self.dropped += 1
-                return False
+                return self._drop()
+            self._traffic.sent_bytes += len(data)
             return True
         size = sum([len(entry[3]) for entry in message.entries])
         if not self.is_open or self._is_full(size):
-            self.dropped += 1
-            return False
+            return self._drop()
         if message.type is MessageType.HEARTBEAT:
             self._heartbeat = message
         else:
@@ -70,6 +72,11 @@ class Lane:
         if self._arrived:
             self._arrived.unpark()
         return True
+
+    def _drop(self) -> bool:
+        self.dropped += 1
+        self._traffic.sent_failures += 1
+        return False
 
     def _is_full(self, size: int) -> bool:
         """A message that is larger than all there is room for goes when nothing else waits."""
@@ -109,4 +116,6 @@ class Lane:
             self._bytes -= size
             taken += size
             batch.append(message)
-        return join_messages(batch)
+        data = join_messages(batch)
+        self._traffic.sent_bytes += len(data)
+        return data

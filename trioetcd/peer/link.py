@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Sequence
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, suppress
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -21,8 +21,15 @@ from actors.kernel import ActorStopped
 from actors.raft.types import Message, MessageType, NodeID
 from actors.snapshot.transfer import SnapshotSource
 from trioetcd.peer.lane import Lane
-from trioetcd.peer.protocol import MAX_MESSAGE_BYTES, MESSAGES, Introduction, is_removal
+from trioetcd.peer.protocol import (
+    MAX_MESSAGE_BYTES,
+    MESSAGES,
+    VERSION,
+    Introduction,
+    is_removal,
+)
 from trioetcd.peer.sending import moves, send_snapshot
+from trioetcd.peer.traffic import Traffic
 from wire.errors import EtcdError
 from wire.grpc.channel import Backoff, Channel, ChannelOptions, open_channel
 from wire.grpc.client_calls import StreamExchange
@@ -36,6 +43,7 @@ BULK = frozenset({MessageType.APPEND, MessageType.PROPOSE})
 WAITING_PROPOSALS = 1024
 PROPOSAL_SECONDS = 5.0  # after which whoever proposed has given up, or soon will
 MAX_PAUSE = 1.0  # seconds between tries to reach a member
+PROBE_SECONDS = 30.0  # between measurements of the way there and back; etcd's
 FAILURES_TO_TELL = 5  # tries in a row to reach a member, before the operator is told that it fails
 _PAUSES = Backoff(first=0.1, factor=1.5, most=MAX_PAUSE)
 
@@ -85,13 +93,20 @@ class Surroundings:
 class Link:
     """`run` must be running."""
 
-    def __init__(self, peer: NodeID, urls: Sequence[str], around: Surroundings) -> None:
+    def __init__(
+        self,
+        peer: NodeID,
+        urls: Sequence[str],
+        around: Surroundings,
+        traffic: Traffic | None = None,
+    ) -> None:
         self.peer = peer
         self.urls = tuple(urls)
         self.scope = trio.CancelScope()
         self.is_retiring = False
         self.active_since: float | None = None  # Trio's time; None while it is not reached
-        self.control, self.bulk = Lane("control"), Lane("entries")
+        self.traffic = traffic or Traffic()
+        self.control, self.bulk = Lane("control", self.traffic), Lane("entries", self.traffic)
         self._around = around
         self._log = around.log.bind(peer_id=f"{peer:x}")
         self._headers = around.introduction(peer)
@@ -141,6 +156,7 @@ class Link:
                     nursery.start_soon(self._carry, self.control)
                     nursery.start_soon(self._carry, self.bulk)
                     nursery.start_soon(self._send_snapshots)
+                    nursery.start_soon(self._probe)
         except BaseException:
             ended, self.scope = self.scope, trio.CancelScope(deadline=self.scope.deadline)
             if ended.cancel_called:
@@ -241,7 +257,19 @@ class Link:
         if lane is self.control:
             self._requests = None
             self.active_since = None
+            self.traffic.disconnections += 1
             self._log.warning("peer became inactive (message send to peer failed)", error=why)
+
+    async def _probe(self) -> None:
+        """Now and then, how long a question and its answer take."""
+        while True:
+            await self.until_active()
+            if self._requests is not None:
+                began = trio.current_time()
+                with suppress(EtcdError), trio.move_on_after(PROBE_SECONDS):
+                    await self._requests.unary(VERSION, b"", metadata=self._headers)
+                    self.traffic.round_trips.note(trio.current_time() - began)
+            await trio.sleep(PROBE_SECONDS)
 
     # -- Snapshots
 
@@ -261,17 +289,25 @@ class Link:
 
     async def _send_snapshot(self, channel: Channel, message: Message) -> bool:
         began = trio.current_time()
+        counts = self.traffic.snapshots_sent
+        counts.under_way += 1
         try:
             metadata, size = await send_snapshot(
                 channel, message, self._around.snapshots, self._headers
             )
         except (EtcdError, OSError, ActorStopped, trio.BrokenResourceError) as error:
+            counts.failed += 1
             self._log.warning("failed to send database snapshot", error=str(error))
             return False
+        finally:
+            counts.under_way -= 1
+        took = trio.current_time() - began
+        counts.succeeded += 1
+        counts.durations.note(took)
         self._log.info(
             "sent database snapshot",
             snapshot_index=metadata.index,
             size_bytes=size,
-            took=f"{trio.current_time() - began:.3f}s",
+            took=f"{took:.3f}s",
         )
         return True

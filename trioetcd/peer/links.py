@@ -16,6 +16,7 @@ import trio
 from actors.kernel import Child, Restart
 from actors.raft.types import Message, MessageType, NodeID
 from trioetcd.peer.link import Link, Surroundings
+from trioetcd.peer.traffic import TrafficBook
 from wire.grpc.channel import Channel
 from wire.http2.headers import Headers
 
@@ -28,6 +29,7 @@ class Links:
 
     def __init__(self, around: Surroundings) -> None:
         self._around = around
+        self.traffic = TrafficBook()
         self._links: dict[NodeID, Link] = {}
         self._wanted: dict[NodeID, tuple[str, ...]] = {}
         self._met: dict[NodeID, tuple[str, ...]] = {}
@@ -63,6 +65,11 @@ class Links:
         link = self._links.get(peer)
         return None if link is None else link.active_since
 
+    @property
+    def peers(self) -> list[NodeID]:
+        """Whoever there is a link to now."""
+        return list(self._links)
+
     def channel(self, peer: NodeID) -> Channel | None:
         """A way to ask a member something; None while it is not reached."""
         link = self._links.get(peer)
@@ -89,7 +96,7 @@ class Links:
                 del self._links[peer]
         for peer, urls in wanted.items():
             if peer not in self._links:
-                link = self._links[peer] = Link(peer, urls, self._around)
+                link = self._links[peer] = Link(peer, urls, self._around, self.traffic.of(peer))
                 run = partial(self._run, link)
                 begin(Child(f"link-{peer:x}", run, Restart.TRANSIENT))
 

@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Protocol
 
+import trio
+
 from actors.kernel import Worker
 from actors.raft.codec import MalformedMessage
 from actors.raft.types import Message, NodeID
@@ -23,6 +25,7 @@ from trioetcd.peer.protocol import (
     split_messages,
 )
 from trioetcd.peer.receiving import receive_snapshot
+from trioetcd.peer.traffic import Traffic, TrafficBook
 from wire.errors import Refused
 from wire.grpc.service import Context, Registry, ServerStream, UnaryCall
 from wire.log import Log
@@ -59,8 +62,10 @@ class PeerService:
         sink: SnapshotSink,
         worker: Worker,
         log: Log,
+        traffic: TrafficBook | None = None,
     ) -> None:
         """Snapshots are taken in on `worker`."""
+        self._traffic = traffic or TrafficBook()
         self._own = own
         self._cluster_id = cluster_id
         self._raft = raft
@@ -115,13 +120,16 @@ class PeerService:
         """Raft's messages, in batches.  What raft has no room for is dropped: it is said again."""
         caller = self.admit(stream.context)
         await stream.send(b"")  # you are taken on
+        traffic = self._traffic.of(caller.sender)
 
         def take(batch: bytes) -> None:
+            traffic.received_bytes += len(batch)
             try:
                 for message in split_messages(batch):
                     if message.to == self._own:
                         self._raft.step(message)
             except MalformedMessage as error:
+                traffic.received_failures += 1
                 raise Refused(Status.INVALID_ARGUMENT, str(error)) from error
             if self._members.is_removed(caller.sender):
                 raise Removed
@@ -136,7 +144,7 @@ class PeerService:
         self._is_receiving = True
         try:
             self._log.info("receiving database snapshot", remote_peer_id=f"{caller.sender:x}")
-            message = await receive_snapshot(stream, self._sink, self._worker)
+            message = await self._receive(stream, self._traffic.of(caller.sender))
         finally:
             self._is_receiving = False
         assert message.snapshot is not None
@@ -145,3 +153,18 @@ class PeerService:
         if message.to != self._own or not self._raft.step(message):
             raise Refused(Status.UNAVAILABLE, "raft does not take the snapshot now")
         await stream.send(b"")
+
+    async def _receive(self, stream: ServerStream, traffic: Traffic) -> Message:
+        """Take in a snapshot, and count it."""
+        counts, began = traffic.snapshots_received, trio.current_time()
+        counts.under_way += 1
+        try:
+            message = await receive_snapshot(stream, self._sink, self._worker)
+        except BaseException:
+            counts.failed += 1
+            raise
+        finally:
+            counts.under_way -= 1
+        counts.succeeded += 1
+        counts.durations.note(trio.current_time() - began)
+        return message

@@ -1,0 +1,1 @@
+"""Numbers about a member, for Prometheus: read when they are asked for, counted elsewhere."""
