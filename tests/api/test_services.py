@@ -47,7 +47,7 @@ async def kv(caller: Caller, name: str, request):
 
 SERVED = """Range RangeStream Put DeleteRange Txn Compact Watch LeaseGrant LeaseRevoke
     LeaseKeepAlive LeaseTimeToLive LeaseLeases MemberList Alarm Status Defragment Hash HashKV
-    MoveLeader Check"""
+    MoveLeader Snapshot Check"""
 
 
 async def test_every_rpc_of_this_release_is_there(node: Node):

@@ -48,6 +48,7 @@ from trioetcd.api.permissions import Permissions
 from trioetcd.api.proposals import Proposals
 from trioetcd.api.quota import Quota
 from trioetcd.api.reads import Reads
+from trioetcd.api.snapshot import SnapshotService
 from trioetcd.api.watch import WatchService
 from trioetcd.api.web import PeerWeb
 from trioetcd.node.corruption import CorruptionChecks
@@ -316,6 +317,7 @@ class Parts:
             self._auth_service(seams),
             self.cluster,
             self.maintenance,
+            SnapshotService(self.backend, self.log_to),
             HealthService(),
         )
         self.registry = GatedRegistry(self.gate, self.permissions)
