@@ -8,6 +8,7 @@ Source: etcd server/etcdserver/metrics.go (applySec), apply/apply.go.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import ParamSpec, TypeVar
 
@@ -32,7 +33,8 @@ class ApplyTimes:
     def __init__(self) -> None:
         self.durations: dict[tuple[int, bool], Durations] = {}
         self.puts = 0  # done, by requests of their own
-        self.slow = 0  # slices that took longer than they may
+        self.slow_seconds = math.inf  # from which a slice is slow
+        self.slow = 0  # such slices
         self.odd = 0  # of the slice at hand: entries that are no request at all
         self._others: dict[int, int] = {}  # of the slice at hand, done
         self._refused: dict[int, int] = {}
@@ -55,10 +57,10 @@ class ApplyTimes:
         """An entry of the slice at hand was refused."""
         self._refused[number] = self._refused.get(number, 0) + 1
 
-    def note(self, requests: int, seconds: float) -> None:
-        """The slice is applied: so many requests, in so many seconds altogether."""
+    def note(self, requests: int, seconds: float) -> bool:
+        """The slice is applied: so many requests, in so many seconds altogether; was it slow?"""
         if not requests:
-            return
+            return False
         mean = seconds / requests
         others, refused = self._others, self._refused
         puts, self.odd = requests - self.odd, 0
@@ -75,6 +77,10 @@ class ApplyTimes:
         if puts:
             self.puts += puts
             self._note(PUT, puts, mean, done=True)
+        if seconds <= self.slow_seconds:
+            return False
+        self.slow += 1
+        return True
 
     def _note(self, number: int, count: int, seconds: float, *, done: bool) -> None:
         if count:

@@ -22,6 +22,7 @@ from typing import NamedTuple, Protocol
 import trio
 
 from actors.apply.applier import Applier, Result
+from actors.apply.stages import Stages
 from actors.backend.actor import BackendActor
 from actors.backend.buckets import CONF_STATE, META
 from actors.cluster.member import conf_state_json
@@ -63,6 +64,7 @@ class Span(NamedTuple):
     size: int
     term: int
     reply: Reply[Results]
+    stages: Stages | None = None  # for who measures them
 
     @property
     def last(self) -> int:
@@ -162,6 +164,7 @@ class Machine:
         self.awaited = ForwardedProposals()
         self.compactions = CompactionTimes()
         self.is_installing = False  # a leader's snapshot
+        self.applied_slowly: Callable[[list[Entry], Results, float], None] = lambda *_: None
         self.pins = Pins()
         self.pins.released = lambda: self.inbox.notify(ReaderDone())
 
@@ -346,7 +349,9 @@ class _Desk:
             else:
                 others += 1
                 results.append((0, b""))  # a new leader's first entry
-        self._applier.times.note(len(entries) - others, trio.current_time() - began)
+        applied = trio.current_time()
+        if self._applier.times.note(len(entries) - others, applied - began):
+            self._machine.applied_slowly(entries, results, applied - began)
         last = entries[-1]
         self._rows.applied_index, self._rows.applied_term = last.index, last.term
         lease_changes = self._applier.leases.take_changes()
@@ -357,7 +362,7 @@ class _Desk:
         )
         self._backend.changed()
         if self._spans:
-            self._answer(entries, results)
+            self._answer(entries, results, applied)
         if self._forwarded:
             self._forwarded.answer(entries, results)
         while self._waiting and self._waiting[0][0] <= last.index:
@@ -377,7 +382,7 @@ class _Desk:
         self._rows.put(META, CONF_STATE, conf_state_json(self.conf_state))
         return self._store.revision, b""
 
-    def _answer(self, entries: list[Entry], results: Results) -> None:
+    def _answer(self, entries: list[Entry], results: Results, now: float) -> None:
         """Hand results to whoever proposed the entries."""
         base, last = entries[0].index, entries[-1].index
         while self._spans and self._spans[0].first <= last:
@@ -394,6 +399,8 @@ class _Desk:
             if span.last > last:
                 return
             self._spans.popleft()
+            if span.stages is not None:
+                span.stages.applied = now
             done, self._results = self._results, []
             if not span.reply.done:
                 span.reply.answer(done)

@@ -21,6 +21,7 @@ from typing import Protocol
 import trio
 
 from actors.apply.operation import request_id
+from actors.apply.stages import Stages
 from actors.kernel import Call, Inbox, Notice, Reply
 from actors.mvcc.actor import Changes, Results, Span
 from actors.mvcc.forwarded import Forwarded
@@ -57,6 +58,7 @@ class Propose(Call[Results]):
     """Entries to append together; the answer is their results, once applied here."""
 
     entries: Sequence[bytes]
+    stages: Stages | None = None  # to be stamped on the way
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,13 +187,16 @@ class RaftActor:
         self.status = RaftStatus(node_id)
 
     async def propose(
-        self, entries: Sequence[bytes], reply: Reply[Results] | None = None
+        self,
+        entries: Sequence[bytes],
+        reply: Reply[Results] | None = None,
+        stages: Stages | None = None,
     ) -> Reply[Results]:
         """Append entries to the log; waits for room only.
 
         The reply is an answer with one result an entry, or a refusal of them all.
         """
-        call = Propose(entries)
+        call = Propose(entries, stages)
         if reply is not None:
             object.__setattr__(call, "reply", reply)
         await self.inbox.send(call)
@@ -322,6 +327,9 @@ class _Desk:
         self._peers = peers
         self._lateness = core.config.heartbeat_interval
         self._spans: deque[Span] = deque()
+        # Of those whose stages are measured:
+        self._unproposed: list[Stages] = []
+        self._unwritten: deque[Span] = deque()
         self._reads: dict[int, list[Reply[int]]] = {}
         self._transfers: list[Transfer] = []
         self._leaderless: list[LeaderKnown] = []
@@ -359,6 +367,7 @@ class _Desk:
                     self._propose(message, now)
                 case Persisted(receipt=receipt):
                     core.persisted(receipt, now)
+                    self._stamp_written(now)
                     self._install_persisted(receipt)
                 case AppliedTo(index=index, changes=changes):
                     for at, change in changes:
@@ -420,7 +429,12 @@ class _Desk:
             reply.refuse(_refusal(refusal))
             return
         if first:
-            self._spans.append(Span(first, len(entries), self.core.term, reply))
+            span = Span(first, len(entries), self.core.term, reply, message.stages)
+            self._spans.append(span)
+            if span.stages is not None:
+                span.stages.queued = now
+                self._unwritten.append(span)
+                self._unproposed.append(span.stages)
         else:
             ids = [request_id(data) for data in entries]
             self._machine.forwarded(Forwarded(ids, self.core.term, reply))
@@ -476,8 +490,11 @@ class _Desk:
             if ready.messages:  # first: others work while the log is written
                 self._peers.send(ready.messages)
             is_durable = ready.write is not None and self._write(ready.write, now)
+            if is_durable and self._unwritten:
+                now = trio.current_time()
+                self._stamp_written(now)
             if ready.committed:
-                self._commit(ready.committed)
+                self._commit(ready.committed, now)
             for token, index in ready.read_states:
                 for reply in self._reads.pop(token, ()):
                     reply.answer(index)
@@ -494,6 +511,11 @@ class _Desk:
         """Hand a write to the log; True if it is durable already."""
         if write.snapshot is not None:
             self._snapshots.append(write)
+        if self._unproposed:
+            proposed = trio.current_time()
+            for stages in self._unproposed:
+                stages.proposed = proposed
+            self._unproposed.clear()
         if not self._log.write(write) or write.receipt is None:
             return False
         self.core.persisted(write.receipt, now)
@@ -510,11 +532,21 @@ class _Desk:
             self._spans.clear()
             self._machine.install(snapshot)
 
-    def _commit(self, entries: list[Entry]) -> None:
+    def _stamp_written(self, now: float) -> None:
+        stable = self.core.log.stable
+        while self._unwritten and self._unwritten[0].last <= stable:
+            stages = self._unwritten.popleft().stages
+            assert stages is not None
+            stages.written = now
+
+    def _commit(self, entries: list[Entry], now: float) -> None:
         last = entries[-1].index
         spans: list[Span] = []
         while self._spans and self._spans[0].first <= last:
-            spans.append(self._spans.popleft())
+            span = self._spans.popleft()
+            if span.stages is not None:
+                span.stages.committed = now
+            spans.append(span)
         self._machine.committed(entries, spans)
 
     def _publish_role(self, ready: Ready) -> None:
@@ -523,6 +555,8 @@ class _Desk:
         if soft.leader != status.leader and soft.leader:
             status.leader_changes += 1
         status.term, status.leader, status.role = soft
+        self._unproposed.clear()
+        self._unwritten.clear()  # others may stand in their places now
         self._judge_reads()
         waiting, self._reads = self._reads, {}
         for replies in waiting.values():

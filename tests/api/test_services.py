@@ -252,7 +252,7 @@ async def test_writes_that_nobody_answers_time_out(autojump_clock, node: Node):
     """The write is handed to raft, which is stuck; the client hears after the request timeout."""
     handed = []
 
-    async def swallow(entries, reply):
+    async def swallow(entries, reply, stages):
         handed.append(entries)
 
     node.parts.raft.propose = swallow

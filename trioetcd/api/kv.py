@@ -16,6 +16,7 @@ import trio
 
 from actors.apply.operation import tag_of
 from actors.apply.quota import cost_of_put, cost_of_txn
+from actors.apply.stages import Stages
 from actors.auth.identity import NOBODY, Identity
 from actors.kernel import ActorStopped, Reply
 from actors.mvcc.actor import Results
@@ -39,6 +40,7 @@ from trioetcd.api.permissions import NotYetApplied, Permissions
 from trioetcd.api.proposals import Proposals
 from trioetcd.api.quota import Quota
 from trioetcd.api.reads import Reads
+from trioetcd.api.slow import SlowLog
 from wire.errors import EtcdError, RequestTimeout, Stopped, TooManyRequests
 from wire.grpc.service import Registry, ServerStream, UnaryCall
 from wire.pb import etcdserverpb
@@ -65,6 +67,7 @@ class KVService:
         quota: Quota,
         gate: Gate,
         permissions: Permissions,
+        slow: SlowLog,
         *,
         max_txn_ops: int = DEFAULT_MAX_TXN_OPS,
     ) -> None:
@@ -76,6 +79,7 @@ class KVService:
         self._quota = quota
         self._gate = gate
         self._permissions = permissions
+        self._slow = slow
         self._auth = permissions.auth
         self._max_txn_ops = max_txn_ops
         self._open: dict[int, tuple[float, list[UnaryCall]]] = {}  # proposed, by batch number
@@ -128,16 +132,21 @@ class KVService:
         """Waits for room only: the connection reads on as soon as raft has the entries."""
         self._batches += 1
         number = self._batches
-        self._open[number] = trio.current_time() + self._proposals.timeout, calls
+        began = trio.current_time()
+        stages = Stages(began)
+        self._open[number] = began + self._proposals.timeout, calls
 
         def answer(result: outcome.Outcome[Results]) -> None:
-            self._open.pop(number, None)
+            in_time = self._open.pop(number, None) is not None
             self._answer_proposals(calls, result)
+            if in_time and trio.current_time() - began > self._slow.request_seconds:
+                done = result.value if isinstance(result, outcome.Value) else ()
+                self._slow.proposals(calls, done, stages)
 
         reply: Reply[Results] = Reply()
         reply.tell(answer)
         try:
-            await self._proposals.hand_over(entries, reply)
+            await self._proposals.hand_over(entries, reply, stages)
         except ActorStopped:
             if not reply.done:
                 reply.refuse(Stopped())
@@ -175,6 +184,7 @@ class KVService:
                     break
                 del self._open[number]
                 self._proposals.timed_out += len(calls)
+                self._slow.proposals(calls, (), Stages(deadline - self._proposals.timeout))
                 for call in calls:
                     call.refuse(RequestTimeout())
 
@@ -292,8 +302,12 @@ class KVService:
 
     def _ask_for_currency(self, waiting: list[_Read]) -> None:
         """One question for all reads of the chunk; they are answered in the step that hears."""
+        began = trio.current_time()
 
         def answer(result: outcome.Outcome[None]) -> None:
+            took = trio.current_time() - began
+            if took > self._slow.request_seconds:
+                self._slow.waited([read.call for read in waiting], took)
             for read in waiting:
                 if isinstance(result, outcome.Error):
                     error = result.error

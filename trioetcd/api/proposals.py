@@ -14,6 +14,7 @@ import trio
 
 from actors.apply.applier import Result
 from actors.apply.operation import header_field, tag_of, wrap
+from actors.apply.stages import Stages
 from actors.auth.identity import NOBODY, Identity
 from actors.auth.store import ROOT
 from actors.kernel import ActorStopped, Reply
@@ -28,7 +29,9 @@ REQUEST_TIMEOUT_BASE = 5.0  # seconds; two election timeouts come on top
 class RaftHandle(Protocol):
     """What proposing needs of raft."""
 
-    async def propose(self, entries: Sequence[bytes], reply: Reply[list[Result]]) -> object:
+    async def propose(
+        self, entries: Sequence[bytes], reply: Reply[list[Result]], stages: Stages | None = None
+    ) -> object:
         """Waits for room only; `reply` hears the results, one an entry."""
         ...
 
@@ -68,9 +71,11 @@ class Proposals:
             raise RequestTooLarge
         return data
 
-    async def hand_over(self, entries: Sequence[bytes], reply: Reply[list[Result]]) -> None:
+    async def hand_over(
+        self, entries: Sequence[bytes], reply: Reply[list[Result]], stages: Stages
+    ) -> None:
         """Many entries at once; `reply` hears of all of them together."""
-        await self._raft.propose(entries, reply)
+        await self._raft.propose(entries, reply, stages)
 
     async def propose(
         self, name: str, payload: bytes, caller: Context | None = None

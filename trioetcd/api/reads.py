@@ -13,6 +13,7 @@ Source: Raft thesis §6.4; etcd server/etcdserver/v3_server.go (linearizableRead
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -54,6 +55,8 @@ class Reads:
         self.raft = raft
         self.machine = machine
         self.timeout = timeout
+        self.slow_seconds = math.inf  # from which a listing is slow
+        self.read_slowly: Callable[[UnaryCall, RangeCursor, float], None] = lambda *_: None
         self.slow = 0  # questions to raft that took longer than that
         self.failed = 0  # and those that it refused
 
@@ -144,8 +147,12 @@ async def _read(read: LongRead, reads: Reads, slots: trio.Semaphore) -> None:
     try:
         with reads.machine.pins.at(cursor.revision):
             await call.connection.room()
+            began = trio.current_time()
             while not call.closed and cursor.step():
                 await trio.lowlevel.checkpoint()
+            took = trio.current_time() - began
+            if took > reads.slow_seconds:
+                reads.read_slowly(call, cursor, took)
         if not call.closed:
             read.finish(call, cursor)
         read.reply.answer(None)

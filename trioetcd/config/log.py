@@ -31,8 +31,6 @@ class LogSettings:
     outputs: tuple[str, ...] = (DEFAULT_OUTPUT,)
     format: str = "json"
     rotation: Rotation | None = None
-    slow_apply: float = 0.1  # seconds, from which it is a warning
-    slow_request: float = 0.3
 
 
 def log_settings(given: Given) -> LogSettings:
@@ -56,8 +54,6 @@ def log_settings(given: Given) -> LogSettings:
         outputs,
         given.get("log-format"),
         _rotation(given, outputs),
-        given.get("warning-apply-duration"),
-        given.get("warning-unary-request-duration"),
     )
 
 

@@ -24,8 +24,6 @@ NO_EFFECT_YET = (
     "listen-client-http-urls",
     "raft-read-timeout",
     "raft-write-timeout",
-    "warning-apply-duration",
-    "warning-unary-request-duration",
 )
 GATES_WITHOUT_EFFECT_YET = (
     "StopGRPCServiceOnDefrag",

@@ -190,6 +190,8 @@ def _node(given: Given, chosen: Mapping[str, bool]) -> NodeSettings:
         bcrypt_cost=given.get("bcrypt-cost"),
         client_cert_auth=given.get("client-cert-auth"),
         lease_checkpoints=chosen["LeaseCheckpoint"],
+        slow_apply=given.get("warning-apply-duration"),
+        slow_request=given.get("warning-unary-request-duration"),
         extensive_metrics=given.get("metrics") == "extensive",
         check_initially=chosen["InitialCorruptCheck"],
         corrupt_check_interval=given.get("corrupt-check-time"),

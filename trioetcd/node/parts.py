@@ -48,6 +48,7 @@ from trioetcd.api.permissions import Permissions
 from trioetcd.api.proposals import Proposals
 from trioetcd.api.quota import Quota
 from trioetcd.api.reads import Reads
+from trioetcd.api.slow import SlowLog
 from trioetcd.api.snapshot import SnapshotService
 from trioetcd.api.watch import WatchService
 from trioetcd.api.web import PeerWeb
@@ -265,6 +266,7 @@ class Parts:
         self.reads = Reads(self.raft, self.machine, settings.request_timeout)
         self.gate = Gate(self.raft.status, self.membership, settings.election_timeout)
         self.lessors = Lessors(self.lessor, self.raft, self.links, settings.request_timeout)
+        self._log_what_is_slow(settings, seams)
         self.kv = KVService(
             self.store,
             self.proposals,
@@ -274,6 +276,7 @@ class Parts:
             self.quota,
             self.gate,
             self.permissions,
+            self.slow,
             max_txn_ops=settings.max_txn_ops,
         )
         self.cluster = ClusterService(
@@ -323,6 +326,7 @@ class Parts:
         self.registry = GatedRegistry(self.gate, self.permissions)
         for service in services:
             service.register(self.registry)
+        self.slow.watch(self.registry)
         self.handling = HandlingTimes()
         if settings.extensive_metrics:
             self.handling.watch(self.registry)
@@ -339,6 +343,17 @@ class Parts:
             self.log_to,
             settings.request_timeout,
         )
+
+    def _log_what_is_slow(self, settings: NodeSettings, seams: Seams) -> None:
+        self.slow = SlowLog(
+            self.log_to,
+            seams.unix_seconds,
+            apply_seconds=settings.slow_apply,
+            request_seconds=settings.slow_request,
+        )
+        self.applier.times.slow_seconds = self.reads.slow_seconds = settings.slow_apply
+        self.machine.applied_slowly = self.slow.applied
+        self.reads.read_slowly = self.slow.long_range
 
     def _build_links(self, seams: Seams, log: Log) -> None:
         """The ways to the other members."""

@@ -11,6 +11,7 @@ from actors.auth.simple_tokens import DEFAULT_TTL
 from actors.mvcc.checks import DEFAULT_MAX_TXN_OPS
 from actors.snapshot.actor import Retention
 from trioetcd.api.proposals import DEFAULT_MAX_REQUEST_BYTES
+from trioetcd.api.slow import APPLY_SECONDS, REQUEST_SECONDS
 
 DEFAULT_TOKEN = "etcd-cluster"
 
@@ -63,6 +64,8 @@ class NodeSettings:
     tokens: TokenSettings = field(default_factory=SimpleTokenSettings)
     bcrypt_cost: int = DEFAULT_COST
     client_cert_auth: bool = False  # the common name of a client's certificate is its user
+    slow_apply: float = APPLY_SECONDS  # from which entries and listings are logged
+    slow_request: float = REQUEST_SECONDS  # from which requests are
     extensive_metrics: bool = False  # how long calls took, by method
 
     check_initially: bool = False  # compare with the other members before serving
