@@ -8,6 +8,7 @@ import trio
 
 from trioetcd.node.node import Node
 from wire.errors import EtcdError
+from wire.grpc.metadata import Metadata
 from wire.grpc.service import Context, Peer, UnaryCall
 from wire.pb import etcdserverpb
 from wire.status import Status
@@ -18,8 +19,12 @@ class Caller:
 
     is_backlogged = False
 
-    def __init__(self, node: Node) -> None:
+    def __init__(
+        self, node: Node, metadata: Metadata | None = None, peer: Peer | None = None
+    ) -> None:
         self._node = node
+        self.metadata = metadata or {}
+        self.peer = peer or Peer()
         self._answers: dict[int, tuple[Status, bytes, str]] = {}
         self._answered: dict[int, trio.Event] = {}
         self._number = 0
@@ -45,7 +50,7 @@ class Caller:
         """The response, or the error's words."""
         self._number += 1
         method = self._node.registry.methods[path.encode()]
-        context = Context(path, {}, Peer())
+        context = Context(path, self.metadata, self.peer)
         call = UnaryCall(self, self._number, method, context, request.SerializeToString(), None)
         answered = self._answered[call.stream_id] = trio.Event()
         if method.batch is not None:
@@ -72,6 +77,7 @@ class Caller:
     async def stream(self, path: str, *requests) -> FakeStream:
         """A server-streaming call, run to its end."""
         stream = FakeStream([request.SerializeToString() for request in requests])
+        stream.context = Context(path, self.metadata, self.peer)
         handler = self._node.registry.methods[path.encode()].stream
         assert handler is not None
         await handler(stream)
