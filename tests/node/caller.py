@@ -22,7 +22,7 @@ class Caller:
     def __init__(
         self, node: Node, metadata: Metadata | None = None, peer: Peer | None = None
     ) -> None:
-        self._node = node
+        self.node = node
         self.metadata = metadata or {}
         self.peer = peer or Peer()
         self._answers: dict[int, tuple[Status, bytes, str]] = {}
@@ -49,7 +49,7 @@ class Caller:
     async def call(self, path: str, request, response):
         """The response, or the error's words."""
         self._number += 1
-        method = self._node.registry.methods[path.encode()]
+        method = self.node.registry.methods[path.encode()]
         context = Context(path, self.metadata, self.peer)
         call = UnaryCall(self, self._number, method, context, request.SerializeToString(), None)
         answered = self._answered[call.stream_id] = trio.Event()
@@ -78,7 +78,7 @@ class Caller:
         """A server-streaming call, run to its end."""
         stream = FakeStream([request.SerializeToString() for request in requests])
         stream.context = Context(path, self.metadata, self.peer)
-        handler = self._node.registry.methods[path.encode()].stream
+        handler = self.node.registry.methods[path.encode()].stream
         assert handler is not None
         await handler(stream)
         return stream

@@ -70,7 +70,7 @@ class AuthService:
         """`header` makes field 1 of a response for a revision; `timeout` in seconds."""
         self._store = store
         self._tokens = tokens
-        self._passwords = passwords
+        self.passwords = passwords
         self._proposals = proposals
         self._reads = reads
         self._header = header
@@ -112,7 +112,7 @@ class AuthService:
         return await self._propose("auth_user_change_password", request.SerializeToString(), call)
 
     async def _hash(self, password: str) -> str:
-        return base64.b64encode(await self._passwords.hash(password)).decode()
+        return base64.b64encode(await self.passwords.hash(password)).decode()
 
     async def authenticate(self, call: UnaryCall) -> bytes:
         """A token for who knows the password.
@@ -142,7 +142,7 @@ class AuthService:
     async def _check_password(self, name: str, password: str) -> None:
         """Raises EtcdError."""
         hashed = self._store.password_of(name)
-        if not await self._passwords.check(password, hashed):
+        if not await self.passwords.check(password, hashed):
             raise AuthFailed
 
     def _note(self, name: str, refusal: EtcdError) -> None:

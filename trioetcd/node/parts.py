@@ -304,6 +304,7 @@ class Parts:
             self.quota,
             self.permissions,
         )
+        self.auth_service = self._make_auth_service(seams)
         header, revision = self.headers.write, lambda: self.store.revision
         services = (
             self.kv,
@@ -317,7 +318,7 @@ class Parts:
                 revision,
                 self.permissions,
             ),
-            self._auth_service(seams),
+            self.auth_service,
             self.cluster,
             self.maintenance,
             SnapshotService(self.backend, self.log_to),
@@ -331,7 +332,7 @@ class Parts:
         if settings.extensive_metrics:
             self.handling.watch(self.registry)
 
-    def _auth_service(self, seams: Seams) -> AuthService:
+    def _make_auth_service(self, seams: Seams) -> AuthService:
         settings = self.settings
         return AuthService(
             self.auth,
