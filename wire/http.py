@@ -5,8 +5,9 @@ Served beside gRPC on the same port: health, metrics, version, the JSON gateway.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from wire.grpc.service import Peer
 
@@ -34,14 +35,27 @@ class HTTPRequest:
         return next((value for key, value in self.headers if key == name), None)
 
 
+class Sender(Protocol):
+    """The way of an answer that is made while it is sent."""
+
+    async def begin(self, status: int, headers: list[tuple[bytes, bytes]]) -> None:
+        """Once, before everything else."""
+        ...
+
+    async def send(self, piece: bytes) -> None:
+        """Send a piece of the body; waits while too much is unsent."""
+        ...
+
+
 @dataclass(slots=True)
 class HTTPResponse:
-    """`stream`, if given, is sent piece by piece as it comes, after `body`."""
+    """`play`, if given, is called to answer in place of the rest: with a status and headers of
+    its own, and piece by piece.  It is cancelled when the client goes away."""
 
     status: int = 200
     body: bytes = b""
     headers: list[tuple[bytes, bytes]] = field(default_factory=list)
-    stream: AsyncIterator[bytes] | None = None
+    play: Callable[[Sender], Awaitable[None]] | None = None
 
 
 HTTPHandler = Callable[[HTTPRequest], Awaitable[HTTPResponse]]

@@ -7,18 +7,18 @@ Source: RFC 9112; Go net/http/server.go for what a broken request is told.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import Awaitable, Callable
 from http import HTTPStatus
 
 import h11
 import trio
 
 from wire.grpc.service import Peer
-from wire.http import HTTPHandler, HTTPRequest, HTTPResponse
+from wire.http import HTTPHandler, HTTPRequest, HTTPResponse, Sender
 from wire.log import Log
 
 READ_BYTES = 65536
-BODY_BYTES = 4 << 20  # of one request
+BODY_BYTES = 8 << 20  # of one request
 HEADER_BYTES = 64 * 1024
 AHEAD_BYTES = 64 * 1024  # of later requests, read while one is answered
 REQUEST_SECONDS = 30.0  # for a request to arrive whole, once it has begun
@@ -39,6 +39,7 @@ async def serve_http1(
     peer: Peer | None = None,
     initial: bytes = b"",
     draining: trio.Event | None = None,
+    body_bytes: int = BODY_BYTES,
 ) -> None:
     """Serve requests until either side ends the connection; closes the stream.
 
@@ -46,7 +47,7 @@ async def serve_http1(
     last; cancel to end it sooner.
     """
     draining = trio.Event() if draining is None else draining
-    connection = _Connection(stream, handler, log, peer or Peer(), draining)
+    connection = _Connection(stream, handler, log, peer or Peer(), draining, body_bytes)
     try:
         await connection.run(initial)
     except* (trio.BrokenResourceError, trio.ClosedResourceError, trio.TooSlowError):
@@ -63,12 +64,14 @@ class _Connection:
         log: Log,
         peer: Peer,
         draining: trio.Event,
+        body_bytes: int,
     ) -> None:
         self._stream = stream
         self._handler = handler
         self._log = log
         self._peer = peer
         self._draining = draining
+        self._body_bytes = body_bytes
         self._h11 = h11.Connection(h11.SERVER, max_incomplete_event_size=HEADER_BYTES)
         self._idle: trio.CancelScope | None = None  # while no request has begun
         self._eof = False
@@ -118,16 +121,20 @@ class _Connection:
                     await self._receive(scope)
                 elif isinstance(event, h11.Request):
                     head = event
-                    _check_length(_content_length(head))
+                    self._check_length(_content_length(head))
                 elif isinstance(event, h11.Data):
                     body += event.data
-                    _check_length(len(body))
+                    self._check_length(len(body))
                 elif isinstance(event, h11.EndOfMessage) and head is not None:
                     self._idle = None
                     return self._request(head, bytes(body))
                 else:
                     return None  # closed
         return None
+
+    def _check_length(self, length: int) -> None:
+        if length > self._body_bytes:
+            raise h11.RemoteProtocolError("request body is too large", error_status_hint=413)
 
     def _wait_for_request(self, scope: trio.CancelScope) -> None:
         """Of a request that has begun, all must come soon; until one has, there is time."""
@@ -142,7 +149,7 @@ class _Connection:
 
     async def _receive(self, scope: trio.CancelScope) -> None:
         if self._h11.they_are_waiting_for_100_continue:
-            await self._send(h11.InformationalResponse(status_code=100, headers=[]))
+            await self.send(h11.InformationalResponse(status_code=100, headers=[]))
         data = bytes(await self._stream.receive_some(READ_BYTES))
         self._h11.receive_data(data)
         if self._idle is not None and data:
@@ -192,45 +199,42 @@ class _Connection:
         except Exception as error:
             self._log.error("handler failed", path=request.path, error=repr(error))
             response = HTTPResponse(500, b"internal error\n", [_TEXT])
-        await self._send(self._head(response))
-        if request.method == "HEAD":
-            await _close(response.stream)
-        else:
-            if response.body:
-                await self._send(h11.Data(data=response.body))
-            if response.stream is not None and not await self._pass_on(request, response.stream):
+        if response.play is not None:
+            if not await self._play(request, response.play):
                 return False
-        await self._send(h11.EndOfMessage())
+        else:
+            await self.begin(response.status, response.headers, len(response.body))
+            if response.body and request.method != "HEAD":
+                await self.send(h11.Data(data=response.body))
+        await self.send(h11.EndOfMessage())
         return True
 
-    async def _pass_on(self, request: HTTPRequest, pieces: AsyncIterator[bytes]) -> bool:
-        """Send the pieces as they come; False if there will be no end to them."""
+    async def _play(self, request: HTTPRequest, play: Callable[[Sender], Awaitable[None]]) -> bool:
+        """Send an answer as it is made; False if there will be no end to it."""
         try:
-            async for piece in pieces:
-                if piece:
-                    await self._send(h11.Data(data=piece))
+            await play(_Way(self, request.method == "HEAD"))
         except (trio.BrokenResourceError, trio.ClosedResourceError, trio.TooSlowError):
             raise
         except Exception as error:
             self._log.error("handler failed", path=request.path, error=repr(error))
             return False
-        finally:
-            await _close(pieces)
         return True
 
-    def _head(self, response: HTTPResponse) -> h11.Response:
-        headers = list(response.headers)
+    async def begin(
+        self, status: int, headers: list[tuple[bytes, bytes]], length: int | None
+    ) -> None:
+        """Send an answer's head; `length` of its body in bytes, if that is known."""
+        headers = list(headers)
         names = {name.lower() for name, _ in headers}
-        bodiless = response.status in (204, 304)
-        if response.stream is None and not bodiless and b"content-length" not in names:
-            headers.append((b"content-length", b"%d" % len(response.body)))
+        bodiless = status in (204, 304)
+        if length is not None and not bodiless and b"content-length" not in names:
+            headers.append((b"content-length", b"%d" % length))
         if self._draining.is_set() and b"connection" not in names:
             headers.append(_CLOSE)
-        return h11.Response(
-            status_code=response.status, reason=_phrase(response.status).encode(), headers=headers
-        )
+        reason = _phrase(status).encode()
+        await self.send(h11.Response(status_code=status, reason=reason, headers=headers))
 
-    async def _send(self, event: h11.Event) -> None:
+    async def send(self, event: h11.Event) -> None:
         data = self._h11.send(event)
         if data:
             with trio.fail_after(WRITE_SECONDS):
@@ -241,10 +245,9 @@ class _Connection:
         if self._h11.our_state not in (h11.IDLE, h11.SEND_RESPONSE):
             return
         body = f"{status} {_phrase(status)}".encode()
-        response = HTTPResponse(status, body, [_TEXT, _CLOSE])
-        await self._send(self._head(response))
-        await self._send(h11.Data(data=body))
-        await self._send(h11.EndOfMessage())
+        await self.begin(status, [_TEXT, _CLOSE], len(body))
+        await self.send(h11.Data(data=body))
+        await self.send(h11.EndOfMessage())
         await self._linger()
 
     async def _linger(self) -> None:
@@ -256,11 +259,19 @@ class _Connection:
                 pass
 
 
-async def _close(pieces: AsyncIterator[bytes] | None) -> None:
-    """Let a generator clean up now, not when the garbage collector comes by."""
-    close = getattr(pieces, "aclose", None)
-    if close is not None:
-        await close()
+class _Way:
+    """`Sender`, on one connection, for one answer."""
+
+    def __init__(self, connection: _Connection, is_head: bool) -> None:
+        self._connection = connection
+        self._is_head = is_head  # then nobody wants the body
+
+    async def begin(self, status: int, headers: list[tuple[bytes, bytes]]) -> None:
+        await self._connection.begin(status, headers, None)
+
+    async def send(self, piece: bytes) -> None:
+        if piece and not self._is_head:
+            await self._connection.send(h11.Data(data=piece))
 
 
 def _phrase(status: int) -> str:
@@ -275,8 +286,3 @@ def _phrase(status: int) -> str:
 def _content_length(head: h11.Request) -> int:
     """h11 has made sure that it is a number and stands there once."""
     return int(next((value for name, value in head.headers if name == b"content-length"), b"0"))
-
-
-def _check_length(length: int) -> None:
-    if length > BODY_BYTES:
-        raise h11.RemoteProtocolError("request body is too large", error_status_hint=413)

@@ -11,7 +11,7 @@ import trio.testing
 
 from tests.wire.ports import LinesLog, read_all, read_exactly
 from wire.grpc.service import Peer
-from wire.http import HTTPRequest, HTTPResponse
+from wire.http import HTTPRequest, HTTPResponse, Sender
 from wire.http1 import (
     BODY_BYTES,
     HALF_CLOSED_SECONDS,
@@ -177,6 +177,21 @@ async def test_a_client_that_wants_no_more_is_not_kept(request_bytes: bytes):
 # -- Answers
 
 
+def played(pieces: AsyncIterator[bytes], first: bytes = b"") -> HTTPResponse:
+    """An answer that is made while it is sent."""
+
+    async def play(sender: Sender) -> None:
+        await sender.begin(200, [])
+        await sender.send(first)
+        try:
+            async for piece in pieces:
+                await sender.send(piece)
+        finally:
+            await pieces.aclose()
+
+    return HTTPResponse(play=play)
+
+
 async def test_a_streamed_answer_comes_piece_by_piece():
     more = trio.Event()
 
@@ -187,7 +202,7 @@ async def test_a_streamed_answer_comes_piece_by_piece():
         yield b"two\n"
 
     async def handle(request: HTTPRequest) -> HTTPResponse:
-        return HTTPResponse(200, b"head\n", stream=pieces())
+        return played(pieces(), b"head\n")
 
     async with served(handle) as server:
         await server.client.send_all(HEALTH)
@@ -208,7 +223,7 @@ async def test_an_answer_that_breaks_off_is_seen_to_break_off():
         raise KeyError("a defect")
 
     async def handle(request: HTTPRequest) -> HTTPResponse:
-        return HTTPResponse(stream=pieces())
+        return played(pieces())
 
     async with served(handle) as server:
         await server.client.send_all(HEALTH)
@@ -265,7 +280,7 @@ async def test_a_client_that_is_gone_cancels_its_stream_and_its_generator_cleans
             cleaned.set()
 
     async def handle(request: HTTPRequest) -> HTTPResponse:
-        return HTTPResponse(stream=pieces())
+        return played(pieces())
 
     async with served(handle) as server:
         await server.client.send_all(HEALTH)
@@ -309,7 +324,7 @@ async def test_a_client_that_reads_nothing_is_given_up(autojump_clock: trio.test
             yield bytes(1 << 16)
 
     async def handle(request: HTTPRequest) -> HTTPResponse:
-        return HTTPResponse(stream=pieces())
+        return played(pieces())
 
     async with served(handle) as server:
         await server.client.send_all(HEALTH)

@@ -24,6 +24,7 @@ from wire.http2.limits import Limits
 from wire.tls import TLSSettings
 
 REQUEST_OVERHEAD_BYTES = 512 * 1024  # what gRPC accepts beyond the request limit
+BODY_PER_REQUEST = 4  # bytes of JSON for one of a request: base64, names, escapes
 DEFAULT_BATCH_SECONDS = 0.1
 DEFAULT_BATCH_ROWS = 10_000
 MEGABYTE = 1 << 20
@@ -233,6 +234,8 @@ def _listen(given: Given) -> ListenSettings:
         reuse_address=given.get("socket-reuse-address"),
         limits=Limits(
             message_bytes=given.get("max-request-bytes") + REQUEST_OVERHEAD_BYTES,
+            http_body_bytes=BODY_PER_REQUEST
+            * (given.get("max-request-bytes") + REQUEST_OVERHEAD_BYTES),
             concurrent_streams=given.get("max-concurrent-streams"),
         ),
         keep_alive=KeepAlive(

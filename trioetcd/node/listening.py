@@ -76,7 +76,13 @@ def make_port(
         stream: trio.abc.Stream, peer: Peer, initial: bytes, draining: trio.Event
     ) -> None:
         await serve_http1(
-            stream, answers.web, log=log, peer=peer, initial=initial, draining=draining
+            stream,
+            answers.web,
+            log=log,
+            peer=peer,
+            initial=initial,
+            draining=draining,
+            body_bytes=answers.limits.http_body_bytes,
         )
 
     return Port(listeners, Protocols(http2, http1), log, tls, drain=answers.drain)

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 import trio
 
 from actors.auth.jwt_tokens import BadTokenOptions
+from trioetcd.api.access import Access
+from trioetcd.api.gateway.gateway import Gateway
 from trioetcd.config.tokens import token_settings
 from trioetcd.node.listening import Answers, PeerTLS, make_port, peer_answers
 from trioetcd.node.node import Node
@@ -73,7 +75,13 @@ async def serve_node(config: ServerConfig, log: Log, open_node: OpenNode) -> Asy
             serve_peers=serve_peers,
         ) as node:
             web, limits, keep_alive = node.web.handle, listen.limits, listen.keep_alive
-            for_clients = Answers(node.registry, web, limits, keep_alive)
+            access = Access(
+                web,
+                Gateway(node.registry, limits.message_bytes) if config.http.gateway else None,
+                origins=config.http.cors,
+                hosts=config.http.host_whitelist,
+            )
+            for_clients = Answers(node.registry, access.handle, limits, keep_alive)
             for_metrics = Answers(Registry(), web, limits, keep_alive)
             ports = [
                 *_ports(clients, for_clients, client_tls, log),

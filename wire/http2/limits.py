@@ -25,4 +25,4 @@ class Limits:
     header_frames: int = 32  # HEADERS and CONTINUATION of one block
     control_frames: int = 1000  # unearned PING, SETTINGS, PRIORITY, unknown and empty frames
     resets: int = 1000  # streams reset by the peer, or because of it, that were never answered
-    http_body_bytes: int = 4 << 20  # of a plain HTTP request
+    http_body_bytes: int = 8 << 20  # of a plain HTTP request

@@ -55,6 +55,8 @@ class Exchange(sending.Sending):
         with self._scope:
             try:
                 response = await handler(request)
+                if response.play is not None:
+                    await response.play(_Way(self))
             except Exception as error:
                 defect(request.path, error)
                 response = HTTPResponse(500, b"internal error\n")
@@ -62,12 +64,10 @@ class Exchange(sending.Sending):
                 await self._respond(response)
 
     async def _respond(self, response: HTTPResponse) -> None:
-        self.response_headers = ((b":status", b"%d" % response.status), *response.headers)
-        self.add(response.body)
-        if response.stream is not None:
-            async for piece in response.stream:
-                await self.drained(UNSENT_BYTES)
-                self.add(piece)
+        """All of an answer, or the end of one that was sent as it was made."""
+        if response.play is None and not self.headers_sent:
+            self.set_head(response.status, response.headers)
+            self.add(response.body)
         await self.drained(1)
         connection = self._host.h2
         if not self.headers_sent:
@@ -75,6 +75,10 @@ class Exchange(sending.Sending):
         else:
             connection.end_stream(self.stream_id)
         self._host.wake_writer()
+
+    def set_head(self, status: int, headers: list[tuple[bytes, bytes]]) -> None:
+        """Sent with the first piece of the body, or with the end."""
+        self.response_headers = ((b":status", b"%d" % status), *headers)
 
     def cancel(self) -> None:
         self._scope.cancel()
@@ -94,3 +98,19 @@ class Exchange(sending.Sending):
             bytes(self._body),
             peer,
         )
+
+
+class _Way:
+    """`Sender`, for one exchange."""
+
+    def __init__(self, exchange: Exchange) -> None:
+        self._exchange = exchange
+
+    async def begin(self, status: int, headers: list[tuple[bytes, bytes]]) -> None:
+        await trio.lowlevel.checkpoint()
+        self._exchange.set_head(status, headers)
+
+    async def send(self, piece: bytes) -> None:
+        await self._exchange.drained(UNSENT_BYTES)
+        if piece:
+            self._exchange.add(piece)

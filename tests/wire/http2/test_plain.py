@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-
 import pytest
 import trio
 from h2.errors import ErrorCodes as E
 
 from tests.wire.hostile.peer import attacked, block, call, data, raw, rst
 from wire.grpc.service import Peer
-from wire.http import HTTPRequest, HTTPResponse
+from wire.http import HTTPRequest, HTTPResponse, Sender
 from wire.http2.limits import Limits
 
 
@@ -66,12 +64,14 @@ async def test_an_empty_answer_is_headers_alone(autojump_clock):
 
 async def test_an_answer_may_come_in_pieces(autojump_clock):
     async def pieces(request: HTTPRequest) -> HTTPResponse:
-        async def count() -> AsyncIterator[bytes]:
+        async def count(sender: Sender) -> None:
+            await sender.begin(200, [])
+            await sender.send(b"start ")
             for n in range(3):
                 await trio.sleep(1)
-                yield b"%d" % n
+                await sender.send(b"%d" % n)
 
-        return HTTPResponse(200, b"start ", stream=count())
+        return HTTPResponse(play=count)
 
     async with attacked(http_handler=pieces) as peer:
         await peer.hello()

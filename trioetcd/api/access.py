@@ -1,0 +1,94 @@
+"""Who may talk to the HTTP side of a port: hosts that are known, and other sites' scripts.
+
+A browser can be made to send requests to a server on its own machine under a foreign name; such
+a name is refused unless it is on the list, for whoever uses TLS has checked it already.
+Source: etcd server/embed/serve.go (accessController), pkg/cors; CVE-2018-5702.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+from trioetcd.api.gateway.gateway import PREFIXES, Gateway
+from wire.http import HTTPHandler, HTTPRequest, HTTPResponse, Sender
+
+ANY = "*"
+MISDIRECTED = 421
+_METHODS = (b"access-control-allow-methods", b"POST, GET, OPTIONS, PUT, DELETE")
+_HEADERS = (b"access-control-allow-headers", b"accept, content-type, authorization")
+_TEXT = (b"content-type", b"text/plain; charset=utf-8")
+
+Header = tuple[bytes, bytes]
+
+
+class Access:
+    """An HTTP handler in front of all others of the client port."""
+
+    def __init__(
+        self,
+        pages: HTTPHandler,
+        gateway: Gateway | None,
+        *,
+        origins: Collection[str] = (ANY,),
+        hosts: Collection[str] = (ANY,),
+    ) -> None:
+        """`origins` whose scripts may call, and `hosts` as which we may be addressed in plain
+        HTTP; ANY among them means all."""
+        self._pages = pages
+        self._gateway = gateway
+        self._origins = frozenset(origins)
+        self._hosts = frozenset(hosts)
+
+    async def handle(self, request: HTTPRequest) -> HTTPResponse:
+        if not request.peer.secure and not self._is_known(request.header(b"host") or b""):
+            host = (request.header(b"host") or b"").decode("ascii", "replace")
+            words = f"unknown host {host!r}: use TLS, or add it to --host-whitelist\n"
+            return HTTPResponse(MISDIRECTED, words.encode(), [_TEXT])
+        cors = self._cors(request)
+        if request.method == "OPTIONS":
+            return HTTPResponse(200, b"", cors)
+        if self._gateway is not None and request.path.startswith(PREFIXES):
+            response = await self._gateway.handle(request)
+        else:
+            response = await self._pages(request)
+        response.headers = [*response.headers, *cors]
+        if response.play is not None and cors:
+            response.play = _Marked(response, cors).play
+        return response
+
+    def _is_known(self, host: bytes) -> bool:
+        if ANY in self._hosts:
+            return True
+        name = host.decode("ascii", "replace")
+        if not name.endswith("]"):
+            name = name.rpartition(":")[0] or name
+        return name.strip("[]") in self._hosts
+
+    def _cors(self, request: HTTPRequest) -> list[Header]:
+        origin = request.header(b"origin") or b""
+        if ANY in self._origins:
+            allowed = ANY.encode()
+        elif origin.decode("ascii", "replace") in self._origins:
+            allowed = origin
+        else:
+            return []
+        return [_METHODS, (b"access-control-allow-origin", allowed), _HEADERS]
+
+
+class _Marked:
+    """An answer that is made while it is sent, with headers of ours."""
+
+    def __init__(self, response: HTTPResponse, headers: list[Header]) -> None:
+        assert response.play is not None
+        self._play = response.play
+        self._headers = headers
+
+    async def play(self, sender: Sender) -> None:
+        self._sender = sender
+        await self._play(self)
+
+    async def begin(self, status: int, headers: list[Header]) -> None:
+        await self._sender.begin(status, [*headers, *self._headers])
+
+    async def send(self, piece: bytes) -> None:
+        await self._sender.send(piece)

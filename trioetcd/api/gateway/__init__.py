@@ -1,0 +1,1 @@
+"""The JSON gateway: etcd's services for whoever speaks HTTP and JSON."""

@@ -1,0 +1,141 @@
+"""Calls on registered methods, made by this process itself.
+
+So whatever watches over calls by gRPC (the gate, permissions, quotas, counters) watches over
+these too.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Sequence
+
+import trio
+
+from wire.errors import DeadlineExceeded, EtcdError, Refused
+from wire.grpc.framing import MessageReader
+from wire.grpc.service import Context, Method, UnaryCall
+from wire.status import Status
+
+MESSAGE_BYTES = (1 << 31) - 1  # of one that is sent; gRPC's own limit
+UNSENT_BYTES = 256 * 1024  # at which `send` waits
+
+
+class Desk:
+    """Where one call's answer arrives: what a connection is to a call by gRPC."""
+
+    is_backlogged = False
+
+    def __init__(self) -> None:
+        self.message: bytes | None = None
+        self.error: EtcdError | None = None
+        self.answered = trio.Event()
+
+    def answer(self, call: UnaryCall, message: bytes) -> None:
+        self.message = message
+        self.answered.set()
+
+    def refuse(self, call: UnaryCall, status: Status, text: str) -> None:
+        self.error = Refused(status, text)
+        self.answered.set()
+
+    def hold(self) -> None:
+        pass
+
+    def release(self) -> None:
+        pass
+
+    async def room(self) -> None:
+        await trio.lowlevel.checkpoint()
+
+
+async def call_unary(method: Method, context: Context, request: bytes) -> bytes:
+    """The answer's bytes.  Raises EtcdError."""
+    deadline = None if context.timeout is None else trio.current_time() + context.timeout
+    desk = Desk()
+    call = UnaryCall(desk, 0, method, context, request, deadline)
+    method.counts.started += 1
+    method.counts.received += 1
+    with trio.CancelScope(deadline=deadline or float("inf")) as scope:
+        try:
+            if method.batch is not None:
+                wait = method.batch.submit([call])
+                if wait is not None:
+                    await wait
+                await desk.answered.wait()
+            elif method.unary is not None:
+                call.reply(await method.unary(call))
+        except EtcdError as error:
+            call.refuse(error)
+        finally:
+            call.closed = True
+    if scope.cancelled_caught:
+        desk.error = DeadlineExceeded()
+    if desk.message is None:
+        refusal = desk.error or Refused(Status.INTERNAL, "no answer")
+        method.counts.end(refusal.status)
+        raise refusal
+    method.counts.ok += 1
+    return desk.message
+
+
+class LocalStream:
+    """A `ServerStream` whose client is in this process."""
+
+    def __init__(self, context: Context, requests: Sequence[bytes]) -> None:
+        self.context = context
+        self._requests = deque(requests)
+        self._reader = MessageReader(MESSAGE_BYTES)
+        self._messages: deque[bytes] = deque()
+        self._unsent = 0
+        self._stirred = trio.lowlevel.ParkingLot()
+        self._ended = False
+
+    # -- The handler's side
+
+    async def receive(self) -> bytes | None:
+        await trio.lowlevel.checkpoint()
+        return self._requests.popleft() if self._requests else None
+
+    async def consume(self, consumer: Callable[[bytes], None]) -> None:
+        await trio.lowlevel.checkpoint()
+        while self._requests:
+            consumer(self._requests.popleft())
+
+    async def send(self, message: bytes) -> None:
+        await self.drained(UNSENT_BYTES)
+        self._put(message)
+
+    def send_framed(self, data: bytes, messages: int = 1) -> None:
+        for message in self._reader.feed(data):
+            self._put(message)
+
+    def _put(self, message: bytes) -> None:
+        self._messages.append(message)
+        self._unsent += len(message)
+        self._stirred.unpark_all()
+
+    @property
+    def unsent(self) -> int:
+        return self._unsent
+
+    async def drained(self, below: int) -> None:
+        while self._unsent >= below:
+            await self._stirred.park()
+
+    # -- The client's side
+
+    def end(self) -> None:
+        """The handler has returned."""
+        self._ended = True
+        self._stirred.unpark_all()
+
+    async def next(self) -> bytes | None:
+        """The next message; None after the last."""
+        while not self._messages:
+            if self._ended:
+                return None
+            await self._stirred.park()
+        message = self._messages.popleft()
+        self._unsent -= len(message)
+        self._stirred.unpark_all()
+        return message
