@@ -13,6 +13,7 @@ from actors.apply.alarms import Alarms
 from actors.cluster.membership import Membership
 from actors.kernel import Node
 from actors.raft.actor import RaftStatus
+from trioetcd.api.probes import Probes
 from trioetcd.api.reads import Reads
 from wire.errors import EtcdError
 from wire.http import HTTPRequest, HTTPResponse, not_found
@@ -39,7 +40,8 @@ class Pages:
         if page is None:
             return await not_found(request)
         if request.method not in ("GET", "HEAD"):
-            return HTTPResponse(405, b"Method Not Allowed\n", [(b"allow", b"GET"), *_TEXT])
+            headers = [(b"allow", b"GET"), *_TEXT, (b"x-content-type-options", b"nosniff")]
+            return HTTPResponse(405, b"Method Not Allowed\n", headers)
         return await page(request)
 
 
@@ -60,10 +62,12 @@ class Web(Pages):
         self._status = status
         self._reads = reads
         self.healthy = self.unhealthy = 0  # answers of /health
+        self.probes = Probes(membership, alarms, status, reads)
         self.pages = {
             "/version": self.version,
             "/health": self.health,
             "/debug/actors": self.actors,
+            **self.probes.pages,
         }
 
     async def version(self, request: HTTPRequest) -> HTTPResponse:

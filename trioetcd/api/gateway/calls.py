@@ -53,8 +53,9 @@ async def call_unary(method: Method, context: Context, request: bytes) -> bytes:
     deadline = None if context.timeout is None else trio.current_time() + context.timeout
     desk = Desk()
     call = UnaryCall(desk, 0, method, context, request, deadline)
-    method.counts.started += 1
-    method.counts.received += 1
+    arrivals = method.counts.of(context.metadata)
+    arrivals.started += 1
+    arrivals.received += 1
     with trio.CancelScope(deadline=deadline or float("inf")) as scope:
         try:
             if method.batch is not None:

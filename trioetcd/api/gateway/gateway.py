@@ -138,7 +138,7 @@ class _Player:
     async def play(self, sender: Sender) -> None:
         """Until the handler returns; or for ever, if that is what the call does."""
         counts = self._method.counts
-        counts.started += 1
+        counts.of(self._stream.context.metadata).started += 1
         begun = False
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._run)
