@@ -9,10 +9,10 @@ Rows of a bucket come together and in order.  A chunk holds whole rows.  Pure.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from actors.backend.buckets import ALL, CONF_STATE, CONSISTENT_INDEX, META, TERM
-from actors.backend.engine import Engine, Full, Snapshot
+from actors.backend.engine import Engine, Full, Row, Snapshot
 from actors.cluster.member import conf_state_from_json
 from actors.raft.types import SnapshotMetadata
 from actors.snapshot.files import SnapshotBroken
@@ -61,7 +61,7 @@ class RowWriter:
             if not chunk.startswith(MAGIC):
                 raise SnapshotBroken("not a snapshot of this release")
             self._begun, at = True, len(MAGIC)
-        rows: dict[str, list[tuple[bytes, bytes]]] = {}
+        rows: dict[str, list[Row]] = {}
         try:
             while at < len(chunk):
                 bucket = _BUCKETS[chunk[at]]
@@ -76,19 +76,21 @@ class RowWriter:
                 at = end
         except (ValueError, IndexError) as error:
             raise SnapshotBroken(f"a chunk is no list of rows: {error}") from error
-        self._store(rows)
+        store_rows(self._engine, rows)
 
-    def _store(self, rows: dict[str, list[tuple[bytes, bytes]]]) -> None:
-        engine = self._engine
-        while True:
-            engine.begin()
-            try:
-                for bucket, some in rows.items():
-                    engine.append(bucket, some)
-            except Full:
-                engine.abort()
-                engine.grow()
-            else:
-                engine.commit()
-                engine.renew()
-                return
+
+def store_rows(engine: Engine, rows: Mapping[str, list[Row]], *, behind_all: bool = True) -> None:
+    """Put rows into their buckets, in one transaction, cheaply if behind all others.  Blocks."""
+    put = engine.append if behind_all else engine.write
+    while True:
+        engine.begin()
+        try:
+            for bucket, some in rows.items():
+                put(bucket, some)
+        except Full:
+            engine.abort()
+            engine.grow()
+        else:
+            engine.commit()
+            engine.renew()
+            return

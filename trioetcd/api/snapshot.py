@@ -12,7 +12,6 @@ from hashlib import sha256
 import trio
 
 from actors.backend.actor import BackendActor
-from actors.backend.buckets import META, STORAGE_VERSION
 from actors.backend.engine import Snapshot
 from actors.bolt.contents import buckets_of
 from actors.bolt.writer import BoltWriter
@@ -22,6 +21,7 @@ from wire.grpc.service import Registry, ServerStream
 from wire.log import Log
 from wire.pb import etcdserverpb
 from wire.status import Status
+from wire.version import STORAGE_VERSION
 
 PATH = "/etcdserverpb.Maintenance/Snapshot"
 BLOB_BYTES = 32 * 1024  # in a message; etcd's
@@ -52,8 +52,7 @@ class SnapshotService:
 
     async def _send(self, stream: ServerStream, snapshot: Snapshot) -> None:
         began = trio.current_time()
-        version = (dict(snapshot.rows(META)).get(STORAGE_VERSION) or b"").decode()
-        writer = BoltWriter(lambda: buckets_of(snapshot))
+        writer = BoltWriter(lambda: buckets_of(snapshot, STORAGE_VERSION))
         for step, _ in enumerate(writer.layout()):
             if step % LAYOUT_PAGES == 0:
                 await trio.lowlevel.checkpoint()
@@ -63,18 +62,18 @@ class SnapshotService:
         for blob in _blobs(writer.pages()):
             digest.update(blob)
             remaining -= len(blob)
-            await _send(stream, blob, remaining, version)
-        await _send(stream, digest.digest(), 0, version)
+            await _send(stream, blob, remaining)
+        await _send(stream, digest.digest(), 0)
         took = f"{trio.current_time() - began:.3f}s"
         self._log.info(
             "successfully sent database snapshot to client", total_bytes=total, took=took
         )
 
 
-async def _send(stream: ServerStream, blob: bytes, remaining: int, version: str) -> None:
+async def _send(stream: ServerStream, blob: bytes, remaining: int) -> None:
     """Raises Refused: the client takes nothing."""
     message = etcdserverpb.SnapshotResponse(
-        remaining_bytes=remaining, blob=blob, version=version
+        remaining_bytes=remaining, blob=blob, version=STORAGE_VERSION
     ).SerializeToString()
     with trio.move_on_after(STALL_SECONDS) as sending:
         await stream.send(message)

@@ -13,6 +13,7 @@ USAGE = """Usage: trioetcd COMMAND [flags]
 
 Commands:
   serve      start a member; takes etcd's flags (see `trioetcd serve --help`)
+  util       work on files: snapshot status, snapshot restore (etcdutl's flags)
   version    show the version
   help       show this
 """
@@ -31,6 +32,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
             from trioetcd.cli.serve import serve
 
             return serve(flags)
+        case ["util", *words]:
+            from trioetcd.cli.util import util
+
+            return util(words)
         case ["version" | "--version", *_]:
             from trioetcd.cli.announce import version_text
 
