@@ -44,11 +44,13 @@ class SnapshotService:
         parse(etcdserverpb.SnapshotRequest, await stream.receive() or b"")
         async with self._room:
             await self._backend.flush()
+            began = trio.current_time()
             snapshot = self._backend.backend.engine.snapshot()
             try:
                 await self._send(stream, snapshot)
             finally:
                 snapshot.close()
+                self._backend.snapshots.note(trio.current_time() - began)
 
     async def _send(self, stream: ServerStream, snapshot: Snapshot) -> None:
         began = trio.current_time()

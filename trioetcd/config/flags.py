@@ -275,6 +275,7 @@ LOGGING = _section(
         _old("warning-unary-request-duration"),
     ),
     _bool("debug", False, "Log level debug."),
+    _text("audit-log", "", "A file that gets a line for every call: who, what, and its result."),
     _ignored("log-package-levels", parse_text, "", "Levels are not by package."),
 )
 

@@ -9,17 +9,9 @@ from collections.abc import Iterator
 
 from trioetcd.api.handling import HandlingTimes
 from trioetcd.metrics.families import Family, counter, histogram
+from trioetcd.metrics.names import code_name
 from wire.grpc.service import Method, Registry
 from wire.status import Status
-
-
-def code_name(status: Status) -> str:
-    """As Go's gRPC calls it: Canceled, with one l."""
-    if status is Status.OK:
-        return "OK"
-    if status is Status.CANCELLED:
-        return "Canceled"
-    return "".join(word.capitalize() for word in status.name.split("_"))
 
 
 def labels_of(method: Method) -> dict[str, str]:

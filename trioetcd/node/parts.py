@@ -43,6 +43,7 @@ from trioetcd.api.kv import KVService
 from trioetcd.api.lease import LeaseService
 from trioetcd.api.lessors import Lessors
 from trioetcd.api.maintenance import MaintenanceService
+from trioetcd.api.observing import observe
 from trioetcd.api.passwords import Passwords
 from trioetcd.api.permissions import Permissions
 from trioetcd.api.proposals import Proposals
@@ -52,6 +53,7 @@ from trioetcd.api.slow import SlowLog
 from trioetcd.api.snapshot import SnapshotService
 from trioetcd.api.watch import WatchService
 from trioetcd.api.web import PeerWeb
+from trioetcd.audit.audit import Audit, AuditFile
 from trioetcd.node.corruption import CorruptionChecks
 from trioetcd.node.monitor import Monitor
 from trioetcd.node.questions import Questions
@@ -328,9 +330,7 @@ class Parts:
         for service in services:
             service.register(self.registry)
         self.slow.watch(self.registry)
-        self.handling = HandlingTimes()
-        if settings.extensive_metrics:
-            self.handling.watch(self.registry)
+        self._observe_calls(settings, seams)
 
     def _make_auth_service(self, seams: Seams) -> AuthService:
         settings = self.settings
@@ -355,6 +355,19 @@ class Parts:
         self.applier.times.slow_seconds = self.reads.slow_seconds = settings.slow_apply
         self.machine.applied_slowly = self.slow.applied
         self.reads.read_slowly = self.slow.long_range
+
+    def _observe_calls(self, settings: NodeSettings, seams: Seams) -> None:
+        """For those who asked for it: nobody else pays."""
+        self.handling = HandlingTimes()
+        if settings.extensive_metrics:
+            self.handling.expect(self.registry)
+            observe(self.registry, self.handling)
+        self.audit: Audit | None = None
+        if settings.audit_log is not None:
+            self.audit = Audit(self.permissions, seams.unix_seconds)
+            path = str(settings.audit_log)
+            self.audit_file = AuditFile(seams.disk, path, seams.unix_seconds)
+            observe(self.registry, self.audit)
 
     def _build_links(self, seams: Seams, log: Log) -> None:
         """The ways to the other members."""

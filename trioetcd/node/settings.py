@@ -66,6 +66,7 @@ class NodeSettings:
     client_cert_auth: bool = False  # the common name of a client's certificate is its user
     slow_apply: float = APPLY_SECONDS  # from which entries and listings are logged
     slow_request: float = REQUEST_SECONDS  # from which requests are
+    audit_log: Path | None = None  # a line a call
     extensive_metrics: bool = False  # how long calls took, by method
 
     check_initially: bool = False  # compare with the other members before serving

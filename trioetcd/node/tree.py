@@ -8,7 +8,7 @@
     ├─ peers                  one_for_one, 10 in 60 s: the ways to other members
     │  └─ links  link-ID …
     └─ edge                   one_for_one, no restarts: what clients talk to
-       └─ proposals  gate
+       └─ proposals  gate  audit
 
 Children start top to bottom and stop bottom to top.
 """
@@ -32,6 +32,7 @@ from actors.wal.actor import run_wal
 from actors.watch.actor import WatchHub, run_watch_hub
 from actors.watch.ticks import Ticks
 from trioetcd.api.reads import run_long_reads, run_reads
+from trioetcd.audit.audit import run_audit
 from trioetcd.node.monitor import run_monitor
 from trioetcd.node.parts import Parts
 from trioetcd.peer.links import run_links
@@ -161,4 +162,10 @@ def peers(parts: Parts, begin: Callable[[Child], None]) -> list[Child]:
 
 
 def edge(parts: Parts) -> list[Child]:
-    return [Child("proposals", parts.kv.run), Child("gate", parts.gate.run)]
+    children = [Child("proposals", parts.kv.run), Child("gate", parts.gate.run)]
+    if parts.audit is not None:
+        audit = partial(
+            run_audit, parts.audit, parts.audit_file, parts.backend_worker, parts.log_to
+        )
+        children.append(Child("audit", audit))
+    return children

@@ -1,0 +1,1 @@
+"""Who did what: a line a call, for those who must be able to say so."""
