@@ -35,9 +35,11 @@ ALLOWED: dict[str, dict[str, str]] = {
     },
     "threads": {
         "actors/kernel/worker.py": "the one door to threads",
+        "actors/kernel/sampler.py": "looks at threads, on one of them",
         "trioetcd/cli/logs.py": "a log file is compressed beside the server",
     },
     "clock": {
+        "actors/kernel/sampler.py": "a profile is of real time",
         "trioetcd/node/node.py": "hands the wall clock in",
         "trioetcd/node/serving.py": "the validity of certificates made on the spot",
         "trioetcd/cli/logs.py": "a line's time",

@@ -222,7 +222,11 @@ async def test_a_refused_entry_is_counted_as_such(autojump_clock):
 async def test_health_checks_are_counted():
     async with open_node(NodeSettings()) as node:
         await node.web.handle(HTTPRequest("GET", "/health"))
+        await node.web.handle(HTTPRequest("GET", "/readyz"))
         found = await scrape(node)
+        check = ('name="linearizable_read"', 'type="readyz"')
+        assert found.total("etcd_server_healthcheck", *check) == 1
+        assert found.total("etcd_server_healthchecks_total", 'status="success"', *check) == 1
         assert found.total("etcd_server_health_success") == 1
         assert found.total("etcd_server_health_failures") == 0
 

@@ -31,7 +31,10 @@ Page = Callable[[HTTPRequest], Awaitable[HTTPResponse]]
 
 
 class Probes:
-    """`pages` by path.  `outcomes` counts, by page, check and whether it went well."""
+    """`pages` by path.  `outcomes` counts, by page, check and whether it went well.
+
+    `latest` is how each went last.
+    """
 
     def __init__(
         self, membership: Membership, alarms: Alarms, status: RaftStatus, reads: Reads
@@ -41,6 +44,7 @@ class Probes:
         self._status = status
         self._reads = reads
         self.outcomes: dict[tuple[str, str, bool], int] = {}
+        self.latest: dict[tuple[str, str], bool] = {}
         self._checks: Mapping[str, Callable[[], Awaitable[str]]] = {
             "data_corruption": self._corruption,
             "serializable_read": self._local_read,
@@ -64,6 +68,7 @@ class Probes:
             complaint = await self._checks[name]()
             lines.append(f"[-]{name} failed: {complaint}\n" if complaint else f"[+]{name} ok\n")
             failed = failed or bool(complaint)
+            self.latest[root, name] = not complaint
             outcome = root, name, not complaint
             self.outcomes[outcome] = self.outcomes.get(outcome, 0) + 1
         detail = "".join(lines)

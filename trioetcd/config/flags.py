@@ -283,7 +283,7 @@ MONITORING = _section(
     "Monitoring",
     _text("metrics", "basic", "basic or extensive."),
     _urls("listen-metrics-urls", "", "More URLs to serve metrics and health on."),
-    _bool("enable-pprof", False, "Serve a profile under /debug."),
+    _bool("enable-pprof", False, "Serve /debug/profile."),
     _bool(
         "enable-distributed-tracing",
         False,

@@ -18,7 +18,6 @@ NO_EFFECT_YET = (
     "compaction-sleep-interval",
     "downgrade-check-time",
     "enable-distributed-tracing",
-    "enable-pprof",
     "listen-client-http-urls",
     "raft-read-timeout",
     "raft-write-timeout",

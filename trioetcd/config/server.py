@@ -194,6 +194,7 @@ def _node(given: Given, chosen: Mapping[str, bool]) -> NodeSettings:
         slow_apply=given.get("warning-apply-duration"),
         slow_request=given.get("warning-unary-request-duration"),
         audit_log=Path(given.get("audit-log")) if given.get("audit-log") else None,
+        profiles=given.get("enable-pprof"),
         extensive_metrics=given.get("metrics") == "extensive",
         check_initially=chosen["InitialCorruptCheck"],
         corrupt_check_interval=given.get("corrupt-check-time"),

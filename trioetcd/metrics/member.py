@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from typing import Protocol
 
 from actors.apply.times import operation_name
+from trioetcd.api.probes import Probes
 from trioetcd.metrics.families import Family, counter, gauge, histogram
 from trioetcd.node.parts import Parts
 from wire.pb import etcdserverpb
@@ -20,6 +21,7 @@ class Health(Protocol):
 
     healthy: int
     unhealthy: int
+    probes: Probes
 
 
 def families(parts: Parts, health: Health) -> Iterator[Family]:
@@ -27,8 +29,19 @@ def families(parts: Parts, health: Health) -> Iterator[Family]:
     yield from _raft(parts)
     yield from _applying(parts)
     yield from _learners(parts)
+    yield from _probes(health.probes)
     yield counter("etcd_server_health_success", "Successful health checks.", health.healthy)
     yield counter("etcd_server_health_failures", "Failed health checks.", health.unhealthy)
+
+
+def _probes(probes: Probes) -> Iterator[Family]:
+    latest = gauge("etcd_server_healthcheck", "How a check went last; 1: well.")
+    for (root, name), is_well in sorted(probes.latest.items()):
+        latest.add(is_well, name=name, type=root)
+    counts = counter("etcd_server_healthchecks_total", "Checks, by how they went.")
+    for (root, name, is_well), count in sorted(probes.outcomes.items()):
+        counts.add(count, name=name, status="success" if is_well else "error", type=root)
+    yield from (latest, counts)
 
 
 def _identity(parts: Parts) -> Iterator[Family]:

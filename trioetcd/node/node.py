@@ -23,8 +23,10 @@ from actors.kernel import (
     describe,
 )
 from actors.kernel import Node as TreeNode
+from actors.kernel.sampler import Sampler
 from actors.wal.disk import Disk, RealDisk
 from trioetcd.api.passwords import THREADS as PASSWORD_THREADS
+from trioetcd.api.profile import ProfilePage
 from trioetcd.api.web import Web
 from trioetcd.metrics.page import MetricsPage
 from trioetcd.node.bootstrap import refuse_second_beginning
@@ -56,6 +58,8 @@ class Node:
         self.tree = TreeNode("member")
         self.web = Web(self.tree, parts.membership, parts.alarms, parts.raft.status, parts.reads)
         self.web.add("/metrics", MetricsPage(parts, self.web))
+        if parts.settings.profiles:
+            self.web.add("/debug/profile", ProfilePage(ThreadWorker(1), Sampler))
         self.log = log
         self.stopped = trio.Event()  # it was removed from its cluster, and has ended
 

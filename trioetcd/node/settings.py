@@ -67,6 +67,7 @@ class NodeSettings:
     slow_apply: float = APPLY_SECONDS  # from which entries and listings are logged
     slow_request: float = REQUEST_SECONDS  # from which requests are
     audit_log: Path | None = None  # a line a call
+    profiles: bool = False  # a page that samples what the threads are at
     extensive_metrics: bool = False  # how long calls took, by method
 
     check_initially: bool = False  # compare with the other members before serving
