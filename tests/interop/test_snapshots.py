@@ -11,6 +11,7 @@ from subprocess import CalledProcessError
 import pytest
 
 from tests.interop.etcd_process import program
+from tests.interop.large_snapshots import round_trip
 from tests.interop.processes import running
 from tests.interop.snapshots import (
     KINDS,
@@ -154,3 +155,24 @@ def test_a_file_that_is_not_what_it_was_is_refused_and_nothing_is_made(tmp_path:
     assert "Error: page " in caught.value.stderr
     assert "Traceback" not in caught.value.stderr
     assert not (tmp_path / "other").exists()
+
+
+def test_the_database_of_a_data_directory_is_taken_too(tmp_path: Path):
+    """With free pages, and without a digest."""
+    with running("etcd-3.4.23", tmp_path / "first", peer_url=PEER_URL) as server:
+        fill(server)
+        for number in range(0, 40, 2):
+            server.etcdctl("put", f"large{number}", "x" * 20_000)
+        server.etcdctl("del", "large0", "large3")
+        expected = state_of(server)
+        server.stop()
+        database = server.data_dir / "member" / "snap" / "db"
+
+    with restored("trioetcd", database, tmp_path / "again", "--skip-hash-check") as server:
+        assert state_of(server) == expected
+
+
+@pytest.mark.parametrize("kind", ["trioetcd", "etcd-3.4.23"])
+def test_many_keys_are_the_same_everywhere_and_change_alike(kind: str, tmp_path: Path):
+    """The short form of scripts/snapshots.py."""
+    round_trip(kind, 3000, 4, tmp_path, print)

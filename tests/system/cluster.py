@@ -196,7 +196,7 @@ async def until(holds: Callable[[], object], within: float, what: str | Callable
 async def cluster_of(
     kind: str, home: Path, size: int = 3, flags: list[str] | None = None
 ) -> AsyncIterator[Cluster]:
-    """A cluster that has a leader."""
+    """A cluster that has a leader; of no size, one that is still to be begun."""
     async with trio.open_nursery() as nursery:
         cluster = Cluster(kind, home, flags or [], nursery)
         try:
@@ -204,7 +204,8 @@ async def cluster_of(
                 await cluster.add(f"m{number}")
             for member in cluster.members.values():
                 member.start()
-            await cluster.leader()
+            if size:
+                await cluster.leader()
             yield cluster
         finally:
             with trio.CancelScope(shield=True):
