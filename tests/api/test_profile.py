@@ -27,7 +27,7 @@ class Thread:
         sampler = function.__self__  # type: ignore[attr-defined]
         end = trio.current_time() + args[0]
         with trio.CancelScope(shield=True):  # as a thread is
-            while not sampler.is_stopped and trio.current_time() < end:
+            while not sampler.is_stopped and trio.current_time() < end:  # noqa: ASYNC110
                 await trio.sleep(0.01)
         sampler.samples += 1
 

@@ -31,6 +31,7 @@ class MetricsPage:
         yield from rpc.families(self._parts.registry, self._parts.handling)
         yield from process.families()
         yield gauge("promhttp_metric_handler_requests_in_flight", "Scrapes under way.", 1)
-        yield counter("promhttp_metric_handler_requests_total", "Scrapes answered.").add(
-            self._scrapes, code="200"
-        )
+        answered = counter("promhttp_metric_handler_requests_total", "Scrapes answered.")
+        for code, count in (("200", self._scrapes), ("500", 0), ("503", 0)):
+            answered.add(count, code=code)
+        yield answered
