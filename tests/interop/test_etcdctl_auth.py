@@ -6,8 +6,11 @@ of `user`, `role` and `auth`; where a newer rule holds here, that is said apart.
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
+import urllib.error
+import urllib.request
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -17,6 +20,8 @@ import pytest
 from tests.interop.commands import make_certificates
 from tests.interop.etcd_process import free_port, program
 from tests.interop.processes import Server, clean_environment, running
+from tests.interop.snapshots import KINDS, restored
+from tests.interop.snapshots import PEER_URL as SNAPSHOT_PEER_URL
 
 PEER_URL = "http://127.0.0.1:22380"  # advertised alone, so that ids are the same
 ROOT, ALICE, BOB = "--user=root:rootpw", "--user=alice:alicepw", "--user=bob:bobpw"
@@ -236,3 +241,78 @@ def test_the_common_name_of_a_certificate_is_a_user(kind: str, tmp_path: Path):
         assert "permission denied" in ctl("get yours")
         assert "permission denied" in ctl("user list")
         assert ctl(f"{ROOT} put yours 1") == "OK\n"
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_users_go_along_with_a_snapshot_to_either_server(kind: str, tmp_path: Path):
+    """Hashes of passwords, too: bcrypt is bcrypt."""
+    with running(kind, tmp_path / "first", CHEAP, peer_url=SNAPSHOT_PEER_URL) as server:
+        for command in (
+            *("user add root:rootpw", "user add alice:alicepw", "role add r", "put z 1"),
+            *("role grant-permission r readwrite k", "user grant-role alice r"),
+            *("user grant-role root root", "auth enable"),
+        ):
+            server.etcdctl(*command.split())
+        snapshot = tmp_path / "snapshot"
+        server.etcdctl(ROOT, "snapshot", "save", str(snapshot))
+    for target in KINDS:
+        with restored(target, snapshot, tmp_path / target) as server:
+            assert "user name is empty" in run(server, "3.4", "get k").err
+            assert run(server, "3.4", f"{ALICE} put k {target}").out == "OK\n"
+            assert "permission denied" in run(server, "3.4", f"{ALICE} get z").err
+            assert run(server, "3.4", f"{ROOT} get z").out == "z\n1\n"
+
+
+def post(server: Server, path: str, body: dict[str, object], token: str = "") -> dict[str, object]:
+    """A call by the JSON gateway: the answer, or the error."""
+    request = urllib.request.Request(
+        f"http://{server.address}/v3/{path}",
+        json.dumps(body).encode(),
+        {"Authorization": token} if token else {},
+    )
+    try:
+        with urllib.request.urlopen(request, timeout=COMMAND_SECONDS) as answer:
+            found: dict[str, object] = json.load(answer)
+    except urllib.error.HTTPError as error:
+        found = json.load(error)
+    return found
+
+
+@pytest.mark.parametrize(("method", "made"), [("RS256", "rsa:2048"), ("ES256", "ec")])
+def test_a_signed_token_of_either_server_is_good_at_the_other(
+    method: str, made: str, tmp_path: Path
+):
+    """Given the same key, and users and roles that have changed as often."""
+    curve = ["-pkeyopt", "ec_paramgen_curve:prime256v1"] if made == "ec" else []
+    for command in (
+        f"req -x509 -newkey {made} -nodes -subj /CN=x -keyout private.pem -out unused.pem",
+        "pkey -in private.pem -pubout -out public.pem",
+    ):
+        words = ["openssl", *command.split(), *(curve if "req" in command else [])]
+        subprocess.run(words, cwd=tmp_path, capture_output=True, check=True)
+    keys = f"pub-key={tmp_path}/public.pem,priv-key={tmp_path}/private.pem"
+    flags = [*CHEAP, f"--auth-token=jwt,{keys},sign-method={method},ttl=10m"]
+    with (
+        running("trioetcd", tmp_path / "ours", flags) as ours,
+        running("etcd-3.5.1", tmp_path / "theirs", flags) as theirs,
+    ):
+        for server in (ours, theirs):
+            for command in (
+                *("user add root:rootpw", "user grant-role root root", "role add root"),
+                *("user add alice:alicepw", "role add r", "role grant-permission r readwrite k"),
+                *("user grant-role alice r", "auth enable"),
+            ):
+                server.etcdctl(*command.split())
+            assert run(server, "3.4", f"{ALICE} put k 1").out == "OK\n"
+        k, z = {"key": "aw=="}, {"key": "eg=="}
+        login = {"name": "alice", "password": "alicepw"}
+        for maker, taker in ((ours, theirs), (theirs, ours), (ours, ours)):
+            token = str(post(maker, "auth/authenticate", login)["token"])
+            assert post(taker, "kv/range", k, token)["count"] == "1"
+            assert "permission denied" in str(post(taker, "kv/range", z, token))
+            assert "invalid auth token" in str(post(taker, "kv/range", k, token + "x"))
+        for server in (ours, theirs):
+            server.etcdctl(ROOT, "role", "add", "another")
+        old = str(post(theirs, "kv/put", k, token))
+        assert "auth: revision in header is old" in old  # the words of before 3.5.2
+        assert "etcdserver: revision of auth store is old" in str(post(ours, "kv/put", k, token))
