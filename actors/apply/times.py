@@ -62,18 +62,9 @@ class ApplyTimes:
         if not requests:
             return False
         mean = seconds / requests
-        others, refused = self._others, self._refused
-        puts, self.odd = requests - self.odd, 0
-        if others:
-            self._others = {}
-            for number, count in others.items():
-                puts -= count
-                self._note(number, count, mean, done=True)
-        if refused:
-            self._refused = {}
-            for number, count in refused.items():
-                puts -= count
-                self._note(number, count, mean, done=False)
+        puts = requests
+        if self._others or self._refused or self.odd:
+            puts -= self._note_others(mean)
         if puts:
             self.puts += puts
             self._note(PUT, puts, mean, done=True)
@@ -81,6 +72,16 @@ class ApplyTimes:
             return False
         self.slow += 1
         return True
+
+    def _note_others(self, mean: float) -> int:
+        """How many of the slice were anything but puts that were done."""
+        others, refused, found = self._others, self._refused, self.odd
+        self._others, self._refused, self.odd = {}, {}, 0
+        for counts, done in ((others, True), (refused, False)):
+            for number, count in counts.items():
+                found += count
+                self._note(number, count, mean, done=done)
+        return found
 
     def _note(self, number: int, count: int, seconds: float, *, done: bool) -> None:
         if count:

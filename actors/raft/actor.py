@@ -141,6 +141,11 @@ class Hasten(Notice):
 
 
 class Log(Protocol):
+    @property
+    def latest(self) -> tuple[float, float]:
+        """When the latest write that was made at once was begun, and durable; Trio time."""
+        ...
+
     def write(self, write: Write) -> bool:
         """True if it is durable already; else `RaftActor.persisted` will be called."""
         ...
@@ -491,7 +496,7 @@ class _Desk:
                 self._peers.send(ready.messages)
             is_durable = ready.write is not None and self._write(ready.write, now)
             if is_durable and self._unwritten:
-                now = trio.current_time()
+                now = self._log.latest[1]
                 self._stamp_written(now)
             if ready.committed:
                 self._commit(ready.committed, now)
@@ -511,12 +516,13 @@ class _Desk:
         """Hand a write to the log; True if it is durable already."""
         if write.snapshot is not None:
             self._snapshots.append(write)
+        is_durable = self._log.write(write) and write.receipt is not None
         if self._unproposed:
-            proposed = trio.current_time()
+            proposed = self._log.latest[0] if is_durable else trio.current_time()
             for stages in self._unproposed:
                 stages.proposed = proposed
             self._unproposed.clear()
-        if not self._log.write(write) or write.receipt is None:
+        if not is_durable or write.receipt is None:
             return False
         self.core.persisted(write.receipt, now)
         return True

@@ -70,6 +70,7 @@ class Wal:
     def __init__(self) -> None:
         self.inbox = Inbox("wal", calls=INBOX_CALLS)
         self.writes = Durations()  # handing entries to the system, before the fdatasync
+        self.latest = 0.0, 0.0  # when what was written at once was begun, and durable; Trio time
         self._log: _Log | None = None
 
     def write(self, write: Write) -> bool:
@@ -80,7 +81,9 @@ class Wal:
         """
         log = self._log
         if log is not None and self.inbox.is_idle and log.may_write_at_once(write):
-            return log.write_at_once(write, self.inbox)
+            durable = log.write_at_once(write, self.inbox)
+            self.latest = log.wrote_at, log.durable_at
+            return durable
         # A commit index alone goes out with the next write, so nobody is woken for it.
         self.inbox.notify(WriteLog([write]), wake=write.receipt is not None)
         return False
@@ -186,6 +189,7 @@ class _Log:
         self._clock = trio.lowlevel.current_clock()  # may be read on the worker too
         self._pace = Pace()
         self.failure: Exception | None = None  # of a write that was made at once
+        self.wrote_at = self.durable_at = 0.0  # Trio time of the latest: its beginning, its end
 
     def may_write_at_once(self, write: Write) -> bool:
         return (
@@ -201,12 +205,14 @@ class _Log:
                 for earlier in message.writes:
                     self.writer.append(earlier.entries, earlier.hard_state)
             self.writer.append(write.entries, write.hard_state)
-            self._timed_write()
-            seconds = self._timed_sync()
+            written = self._timed_write()
+            self.writer.sync()
+            self.durable_at = self._clock.current_time()
         except Exception as error:
             self.failure = error
             inbox.wake()
             return False
+        seconds = self.durable_at - written
         self._pace.note(seconds, inline=True)
         self._times.note(seconds)
         if self.writer.is_full:
@@ -230,10 +236,13 @@ class _Log:
         self._pace.note(seconds, inline=inline)
         self._times.note(seconds)
 
-    def _timed_write(self) -> None:
-        began = self._clock.current_time()
+    def _timed_write(self) -> float:
+        """When it was done."""
+        self.wrote_at = self._clock.current_time()
         self.writer.write()
-        self._writes.note(self._clock.current_time() - began)
+        now = self._clock.current_time()
+        self._writes.note(now - self.wrote_at)
+        return now
 
     def _timed_sync(self) -> float:
         """Its own time, without the way to the worker and back."""
