@@ -4,53 +4,15 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from tests.interop.etcd_process import EtcdFailed, free_port
 from tests.interop.processes import READY_SECONDS, Server
-from tests.system.cluster import LOOK_SECONDS
+from tests.interop.trio_of_servers import LOOK_SECONDS, NAMES, Trio, started, until_one_leads
 from tests.wire.certificates import Authority
-
-NAMES = ("a", "b", "c")
-
-
-class Trio:
-    """Three members; a member's own flags come last, and count."""
-
-    def __init__(self, home: Path, scheme: str = "http") -> None:
-        self.home = home
-        self.urls = {name: f"{scheme}://127.0.0.1:{free_port()}" for name in NAMES}
-
-    @property
-    def initial(self) -> str:
-        return ",".join(f"{name}={url}" for name, url in self.urls.items())
-
-    def member(self, name: str, *flags: str) -> Server:
-        url = self.urls[name]
-        given = {
-            "listen-peer-urls": url,
-            "initial-advertise-peer-urls": url,
-            "initial-cluster": self.initial,
-        }
-        base = [f"--{flag}={value}" for flag, value in given.items()]
-        return Server("trioetcd", self.home / name, [*base, *flags], name=name)
-
-
-@contextmanager
-def started(members: Sequence[Server]) -> Iterator[Sequence[Server]]:
-    """All at once: one alone would wait for the others."""
-    try:
-        with ThreadPoolExecutor(len(members)) as pool:
-            list(pool.map(Server.start, members))
-        yield members
-    finally:
-        for member in members:
-            member.kill()
 
 
 def until_said(server: Server, words: str) -> None:
@@ -58,18 +20,6 @@ def until_said(server: Server, words: str) -> None:
     while not any(words in line for line in list(server.log)):
         assert time.monotonic() < deadline, f"{words!r} is not in the log"
         time.sleep(LOOK_SECONDS)
-
-
-def until_one_leads(members: Sequence[Server]) -> None:
-    deadline = time.monotonic() + READY_SECONDS
-    while True:
-        shown = [member.etcdctl("endpoint", "status", "-w", "json").stdout for member in members]
-        statuses = [json.loads(text)[0]["Status"] for text in shown]
-        ids = {status["header"]["member_id"] for status in statuses}
-        leaders = {status.get("leader", 0) for status in statuses}
-        if len(leaders) == 1 and leaders <= ids:
-            return
-        assert time.monotonic() < deadline, f"no leader: {shown}"
 
 
 def members_of(server: Server) -> list[dict[str, object]]:
