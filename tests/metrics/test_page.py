@@ -9,6 +9,7 @@ import trio
 from tests.metrics.names import ABSENT, ETCD_3_5, MIXIN, PEERS
 from tests.node.caller import Caller
 from tests.peer.cluster import three_members
+from trioetcd.config.gates import all_gates
 from trioetcd.node.node import Node, open_node
 from trioetcd.node.settings import NodeSettings
 from wire.http import HTTPRequest
@@ -229,6 +230,15 @@ async def test_health_checks_are_counted():
         assert found.total("etcd_server_healthchecks_total", 'status="success"', *check) == 1
         assert found.total("etcd_server_health_success") == 1
         assert found.total("etcd_server_health_failures") == 0
+
+
+async def test_feature_gates_are_shown_with_their_stage():
+    async with open_node(NodeSettings(gates=all_gates({"LeaseCheckpoint": True}))) as node:
+        found = await scrape(node)
+    enabled = "etcd_server_feature_enabled"
+    assert found.total(enabled, 'name="LeaseCheckpoint"', 'stage="ALPHA"') == 1
+    assert found.total(enabled, 'name="CompactHashCheck"', 'stage="ALPHA"') == 0
+    assert found.total(enabled, 'name="FastLeaseKeepAlive"', 'stage="BETA"') == 1
 
 
 async def test_two_members_in_one_process_count_for_themselves():

@@ -122,7 +122,7 @@ class SlowLog:
         result = results[first]
         fields: dict[str, object] = {
             "took": show(seconds),
-            "expected-duration": show(self.apply_seconds),
+            "expected-duration": show_duration(self.apply_seconds),
             "prefix": "",
             "request": _entry_words(entries[first]),
             "response": "" if isinstance(result, EtcdError) else f"size:{len(result[1])}",
@@ -136,7 +136,7 @@ class SlowLog:
         """See `Reads.read_slowly`."""
         fields: dict[str, object] = {
             "took": show(seconds),
-            "expected-duration": show(self.apply_seconds),
+            "expected-duration": show_duration(self.apply_seconds),
             "prefix": "read-only range ",
             "request": words(RANGE, call.payload),
             "response": f"range_response_count:{cursor.size} size:{len(cursor.body)}",

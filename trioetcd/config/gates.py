@@ -57,6 +57,11 @@ def parse_gates(text: str) -> dict[str, bool]:
     return gates
 
 
+def stage_of(gate: str) -> str:
+    """As metrics call it."""
+    return "ALPHA" if gate in ALPHA or gate == "AllAlpha" else "BETA"
+
+
 def all_gates(named: Mapping[str, bool]) -> dict[str, bool]:
     """Every gate; a group sets those of its members that are not named themselves."""
     gates = dict(DEFAULTS)

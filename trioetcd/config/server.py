@@ -193,6 +193,7 @@ def _node(given: Given, chosen: Mapping[str, bool]) -> NodeSettings:
         lease_checkpoints=chosen["LeaseCheckpoint"],
         slow_apply=given.get("warning-apply-duration"),
         slow_request=given.get("warning-unary-request-duration"),
+        gates=chosen,
         audit_log=Path(given.get("audit-log")) if given.get("audit-log") else None,
         profiles=given.get("enable-pprof"),
         extensive_metrics=given.get("metrics") == "extensive",

@@ -10,6 +10,7 @@ from typing import Protocol
 
 from actors.apply.times import operation_name
 from trioetcd.api.probes import Probes
+from trioetcd.config.gates import stage_of
 from trioetcd.metrics.families import Family, counter, gauge, histogram
 from trioetcd.node.parts import Parts
 from wire.pb import etcdserverpb
@@ -51,6 +52,10 @@ def _identity(parts: Parts) -> Iterator[Family]:
     yield gauge("etcd_server_version", "The release this server stands in for; 1.").add(
         1, server_version=ETCD_VERSION
     )
+    features = gauge("etcd_server_feature_enabled", "Feature gates; 1: enabled.")
+    for gate, is_enabled in parts.settings.gates.items():
+        features.add(is_enabled, name=gate, stage=stage_of(gate))
+    yield features
     cluster = gauge("etcd_cluster_version", "The version the members have agreed on; 1.")
     version = parts.membership.version
     if version:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from actors.mvcc.checks import DEFAULT_MAX_TXN_OPS
 from actors.snapshot.actor import Retention
 from trioetcd.api.proposals import DEFAULT_MAX_REQUEST_BYTES
 from trioetcd.api.slow import APPLY_SECONDS, REQUEST_SECONDS
+from trioetcd.config.gates import all_gates
 
 DEFAULT_TOKEN = "etcd-cluster"
 
@@ -66,6 +68,7 @@ class NodeSettings:
     client_cert_auth: bool = False  # the common name of a client's certificate is its user
     slow_apply: float = APPLY_SECONDS  # from which entries and listings are logged
     slow_request: float = REQUEST_SECONDS  # from which requests are
+    gates: Mapping[str, bool] = field(default_factory=lambda: all_gates({}))  # to be shown
     audit_log: Path | None = None  # a line a call
     profiles: bool = False  # a page that samples what the threads are at
     extensive_metrics: bool = False  # how long calls took, by method
