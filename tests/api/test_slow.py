@@ -12,6 +12,7 @@ import trio
 from actors.apply.stages import Stages
 from actors.backend.engine import MemoryEngine
 from actors.kernel import InlineWorker
+from actors.mvcc.ranges import SLICE_KEYS
 from tests.node.caller import Caller
 from tests.peer.cluster import three_members
 from trioetcd.api.slow import LINES, SlowLog
@@ -153,6 +154,22 @@ async def test_entries_that_take_long_to_apply_are_logged_and_counted(autojump_c
     assert fields["expected-duration"] == "-1s"
     assert fields["response"] == "size:0"
     assert "secret" not in repr(log.warnings)
+
+
+async def test_a_long_listing_is_logged_by_its_range_and_counted(autojump_clock):
+    log, worker = Remembering(), SlowWorker()
+    async with member_with_slow_disk(log, worker) as node:
+        caller = Caller(node)
+        for number in range(SLICE_KEYS + 1):
+            await caller.put(b"k%06d" % number)
+        node.parts.reads.slow_seconds = -1.0
+        listing = etcdserverpb.RangeRequest(key=b"k", range_end=b"l")
+        await caller.call("/etcdserverpb.KV/Range", listing, etcdserverpb.RangeResponse)
+        assert node.parts.slow.listings == 1
+    [fields] = [fields for _, fields in log.warnings if fields["prefix"]]
+    assert fields["prefix"] == "read-only range "
+    assert fields["request"] == 'key:"k" range_end:"l"'
+    assert fields["response"].startswith(f"range_response_count:{SLICE_KEYS + 1} size:")
 
 
 def test_passwords_and_values_in_transactions_are_not_said():

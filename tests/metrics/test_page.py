@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
+from fnmatch import fnmatch
 
 import trio
 
+from tests.architecture.source import ROOT
 from tests.metrics.names import ABSENT, ETCD_3_5, MIXIN, PEERS
 from tests.node.caller import Caller
 from tests.peer.cluster import three_members
@@ -113,6 +115,16 @@ async def test_what_etcd_shows_is_there_with_type_and_labels_or_left_out_on_purp
         assert (name, found.types[name]) == (name, kind)
         assert (name, sorted(found.labels[name])) == (name, sorted(labels))
     assert not [name for name in found.types if ABSENT.fullmatch(name)]
+
+
+def test_what_is_left_out_stands_among_the_differences():
+    text = (ROOT / "ARCHITECTURE.md").read_text()
+    table = text[text.index("## Differences from etcd") :].partition("\n## ")[0]
+    patterns = re.findall(r"`([a-z0-9_]+\*?)`", table.partition("## Differences")[2])
+    left_out = [name for name in ETCD_3_5 if ABSENT.fullmatch(name)]
+    assert len(left_out) > 30
+    for name in left_out:
+        assert any(fnmatch(name, pattern) for pattern in patterns), name
 
 
 async def test_members_of_a_cluster_show_their_traffic_by_member(autojump_clock):

@@ -48,6 +48,7 @@ class SlowLog:
         self._unix_seconds = unix_seconds
         self.apply_seconds = apply_seconds
         self.request_seconds = request_seconds
+        self.listings = 0  # that took too long
         self._window = -LINES_SECONDS  # since when lines are counted, in Trio time
         self._lines = 0
         self._unsaid = 0
@@ -134,6 +135,7 @@ class SlowLog:
 
     def long_range(self, call: UnaryCall, cursor: RangeCursor, seconds: float) -> None:
         """See `Reads.read_slowly`."""
+        self.listings += 1
         fields: dict[str, object] = {
             "took": show(seconds),
             "expected-duration": show_duration(self.apply_seconds),

@@ -104,8 +104,8 @@ def _raft(parts: Parts) -> Iterator[Family]:
 
 
 def _applying(parts: Parts) -> Iterator[Family]:
-    times = parts.applier.times
-    yield counter("etcd_server_slow_apply_total", "Slow applications of entries.", times.slow)
+    times, slow = parts.applier.times, parts.applier.times.slow + parts.slow.listings
+    yield counter("etcd_server_slow_apply_total", "Slow applications and listings.", slow)
     family = histogram("etcd_server_apply_duration_seconds", "How long entries took to apply.")
     for (number, done), durations in sorted(times.durations.items()):
         success = "true" if done else "false"
