@@ -204,6 +204,18 @@ def test_permissions_are_in_key_order_and_one_on_the_same_keys_is_replaced():
     assert shown == [(READ, b"Z", b""), (READWRITE, b"a", b"c"), (WRITE, b"b", b"")]
 
 
+def test_of_several_permissions_on_a_key_only_the_first_is_replaced():
+    """So a range may be there twice, as with etcd."""
+    store = enabled()
+    for end in (b"x", b"y", b"y"):
+        grant(store, "r", WRITE, b"k", end)
+    grant(store, "r", READ, b"k", b"x")
+    shown = [(each.permType, each.range_end) for each in store.permissions_of("r")]
+    assert shown[-3:] == [(READ, b"x"), (WRITE, b"y"), (WRITE, b"y")]
+    store.revoke_permission("r", b"k", b"y")
+    assert len(store.permissions_of("r")) == 3
+
+
 def test_only_a_permission_that_is_there_can_be_revoked():
     store = enabled()
     with pytest.raises(PermissionNotGranted):

@@ -37,12 +37,13 @@ class Client:
         self._channel = grpc.insecure_channel(address, options=OPTIONS)
         self._unary: dict[str, Callable[..., Any]] = {}
 
-    def begin(self, method: str, request: bytes) -> Any:
-        """Send a unary call; `finish` waits for its answer."""
+    def begin(self, method: str, request: bytes, token: str = "") -> Any:
+        """Send a unary call, for whoever has the token; `finish` waits for its answer."""
         call = self._unary.get(method)
         if call is None:
             call = self._unary[method] = self._channel.unary_unary(f"/{method}").future
-        return call(request, timeout=ANSWER_SECONDS)
+        metadata = (("token", token),) if token else None
+        return call(request, timeout=ANSWER_SECONDS, metadata=metadata)
 
     @staticmethod
     def finish(call: Any) -> Answer:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from random import Random
@@ -33,7 +33,7 @@ class Diverged(Exception):
 
 
 @contextmanager
-def servers(directory: Path) -> Iterator[dict[str, Server]]:
+def servers(directory: Path, flags: Sequence[str] = ()) -> Iterator[dict[str, Server]]:
     """One of each kind, with the same ids."""
     with ExitStack() as stack:
         yield {
@@ -41,7 +41,7 @@ def servers(directory: Path) -> Iterator[dict[str, Server]]:
                 running(
                     kind,
                     directory / kind,
-                    [f"--advertise-client-urls={CLIENT_URL}"],
+                    [f"--advertise-client-urls={CLIENT_URL}", *flags],
                     peer_url=PEER_URL,
                 )
             )
