@@ -11,6 +11,7 @@ import pytest
 import trio
 
 from actors.apply.operation import tag_of
+from actors.auth.jwt_tokens import CANNOT_SIGN, JWTSettings
 from actors.kernel import InlineWorker
 from tests.api.authentic import (
     PASSWORDS,
@@ -40,6 +41,7 @@ from wire.errors import (
     PermissionDenied,
     TooManyRequests,
     UserEmpty,
+    UserNotFound,
 )
 from wire.grpc.service import Context, Peer
 from wire.pb import authpb, etcdserverpb
@@ -47,6 +49,10 @@ from wire.pb import authpb, etcdserverpb
 pb = etcdserverpb
 CHEAP = 4  # cost of passwords
 INLINE = InlineWorker()
+ED_PUBLIC = b"""-----BEGIN PUBLIC KEY-----
+MCowBQYDK2VwAyEAGb9ECWmEzf6FQbrBZ9w7lshQhqowtrbLDFw4rXAxZuE=
+-----END PUBLIC KEY-----
+"""
 
 
 @pytest.fixture
@@ -175,6 +181,34 @@ async def test_common_names_count_only_where_certificates_are_required():
     async with open_node(settings, password_worker=INLINE) as node:
         await enable(Caller(node))
         assert await with_certificate(node, "root").get(b"a") == UserEmpty.text
+
+
+async def test_a_signed_token_is_good_until_users_or_roles_change():
+    tokens = JWTSettings("HS256", private_key=b"of all members, and of nobody else at all")
+    settings = NodeSettings(bcrypt_cost=CHEAP, tokens=tokens)
+    async with open_node(settings, password_worker=INLINE) as node:
+        await enable(Caller(node))
+        root, alice = await log_in(node, "root"), await log_in(node, "alice")
+        assert alice.metadata["token"][0].count(b".") == 2
+        assert not isinstance(await alice.put(b"a"), str)
+        assert await alice.put(b"z") == PermissionDenied.text
+        await done(root, "RoleAdd", name="another")
+        for answer in (await alice.put(b"a"), await alice.get(b"a")):
+            assert answer == AuthOldRevision.text
+        await done(root, "UserDelete", name="alice")  # an old token of root's is root's still
+        assert await auth(alice, "UserList") == UserNotFound.text
+
+
+async def test_a_member_without_the_private_key_gives_no_tokens():
+    for tokens, words in (
+        (JWTSettings("EdDSA", public_key=ED_PUBLIC), CANNOT_SIGN),
+        (None, AuthFailed.text),
+    ):
+        settings = NodeSettings(bcrypt_cost=CHEAP, tokens=tokens)
+        async with open_node(settings, password_worker=INLINE) as node:
+            await enable(Caller(node))
+            given = {"name": "alice", "password": PASSWORDS["alice"]}
+            assert await auth(Caller(node), "Authenticate", **given) == words
 
 
 # -- What somebody may do

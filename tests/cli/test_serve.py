@@ -104,6 +104,21 @@ def test_a_database_of_etcd_itself_is_refused(tmp_path: Path):
     assert "is a database of etcd itself" in line
 
 
+@pytest.mark.parametrize(
+    ("option", "words"),
+    [
+        ("nonsense", "auth: invalid auth options"),
+        ("jwt,sign-method=RS256", "auth: missing key data"),
+        ("jwt,sign-method=RS257,priv-key=/dev/null", "auth: invalid auth signature method"),
+    ],
+)
+def test_tokens_that_cannot_be_made_are_refused(tmp_path: Path, option: str, words: str):
+    given = flags(tmp_path / "d", free_port(), free_port())
+    status, line = refused(*given, f"--auth-token={option}")
+    assert status == 1
+    assert json.loads(line)["error"] == words
+
+
 def test_an_unreadable_certificate_is_refused(tmp_path: Path):
     port = free_port()
     given = [
