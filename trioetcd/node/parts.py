@@ -35,6 +35,7 @@ from actors.wal.disk import Disk
 from actors.watch.actor import WatchHub
 from trioetcd.api.auth import AuthService
 from trioetcd.api.cluster import ClusterService
+from trioetcd.api.election import ElectionService
 from trioetcd.api.gate import Gate, GatedRegistry
 from trioetcd.api.handling import HandlingTimes
 from trioetcd.api.header import HeaderWriter
@@ -42,6 +43,8 @@ from trioetcd.api.health import HealthService
 from trioetcd.api.kv import KVService
 from trioetcd.api.lease import LeaseService
 from trioetcd.api.lessors import Lessors
+from trioetcd.api.local import Caller
+from trioetcd.api.lock import LockService
 from trioetcd.api.maintenance import MaintenanceService
 from trioetcd.api.observing import observe
 from trioetcd.api.passwords import Passwords
@@ -65,7 +68,7 @@ from trioetcd.peer.link import Surroundings
 from trioetcd.peer.links import Links
 from trioetcd.peer.server import PeerService
 from wire.durations import Durations
-from wire.grpc.service import Registry
+from wire.grpc.service import Context, Registry
 from wire.log import Log
 from wire.network import Network
 from wire.tls import ClientTLS
@@ -325,12 +328,17 @@ class Parts:
             self.maintenance,
             SnapshotService(self.backend, self.log_to),
             HealthService(),
+            LockService(self._in_the_name_of),
+            ElectionService(self._in_the_name_of),
         )
         self.registry = GatedRegistry(self.gate, self.permissions)
         for service in services:
             service.register(self.registry)
         self.slow.watch(self.registry)
         self._observe_calls(settings, seams)
+
+    def _in_the_name_of(self, context: Context) -> Caller:
+        return Caller(self.registry, context)
 
     def _make_auth_service(self, seams: Seams) -> AuthService:
         settings = self.settings

@@ -14,11 +14,11 @@ from http import HTTPStatus
 import trio
 from google.protobuf.message import Message
 
-from trioetcd.api.gateway.calls import LocalStream, call_unary
 from trioetcd.api.gateway.json_messages import from_json, to_json, to_line
 from trioetcd.api.gateway.json_text import BadJSON, read_first, read_values
 from trioetcd.api.gateway.routes import ROUTES, Route, response_of
-from wire.errors import DeadlineExceeded, EtcdError, Refused
+from trioetcd.api.local import LocalStream, call_unary
+from wire.errors import EtcdError, Refused
 from wire.grpc.framing import too_large
 from wire.grpc.metadata import Metadata
 from wire.grpc.service import DEFAULT_MESSAGE_BYTES, Context, Method, Registry
@@ -133,7 +133,6 @@ class _Player:
         self._method = method
         self._route = route
         self._stream = LocalStream(context, requests)
-        self._error: EtcdError | None = None
 
     async def play(self, sender: Sender) -> None:
         """Until the handler returns; or for ever, if that is what the call does."""
@@ -141,7 +140,7 @@ class _Player:
         counts.of(self._stream.context.metadata).started += 1
         begun = False
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(self._run)
+            nursery.start_soon(self._stream.serve, self._method)
             while (message := await self._stream.next()) is not None:
                 counts.sent += 1
                 if not begun:
@@ -150,28 +149,17 @@ class _Player:
                 line = to_json(_decoded(self._route, message))
                 await sender.send(b'{"result":' + line + b"}\n")
             nursery.cancel_scope.cancel()
-        counts.end(Status.OK if self._error is None else self._error.status)
-        if self._error is None:
+        error = self._stream.error
+        counts.end(Status.OK if error is None else error.status)
+        if error is None:
             if not begun:
                 await sender.begin(200, [_JSON, _GRPC])
         elif begun:
-            await sender.send(_stream_error(self._error))
+            await sender.send(_stream_error(error))
         else:
-            response = refusal(self._error)
+            response = refusal(error)
             await sender.begin(response.status, response.headers)
             await sender.send(response.body)
-
-    async def _run(self) -> None:
-        assert self._method.stream is not None
-        timeout = self._stream.context.timeout
-        try:
-            with trio.fail_after(float("inf") if timeout is None else timeout):
-                await self._method.stream(self._stream)
-        except trio.TooSlowError:
-            self._error = DeadlineExceeded()
-        except EtcdError as error:
-            self._error = error
-        self._stream.end()
 
 
 def _stream_error(error: EtcdError) -> bytes:

@@ -7,13 +7,16 @@ these too.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import replace
 
 import trio
+from google.protobuf.message import Message
 
 from wire.errors import DeadlineExceeded, EtcdError, Refused
 from wire.grpc.framing import MessageReader
-from wire.grpc.service import Context, Method, UnaryCall
+from wire.grpc.service import Context, Method, Registry, UnaryCall
 from wire.status import Status
 
 MESSAGE_BYTES = (1 << 31) - 1  # of one that is sent; gRPC's own limit
@@ -49,13 +52,23 @@ class Desk:
 
 
 async def call_unary(method: Method, context: Context, request: bytes) -> bytes:
-    """The answer's bytes.  Raises EtcdError."""
-    deadline = None if context.timeout is None else trio.current_time() + context.timeout
-    desk = Desk()
-    call = UnaryCall(desk, 0, method, context, request, deadline)
+    """The answer's bytes; counted like any call.  Raises EtcdError."""
     arrivals = method.counts.of(context.metadata)
     arrivals.started += 1
     arrivals.received += 1
+    try:
+        message = await _call(method, context, request)
+    except EtcdError as error:
+        method.counts.end(error.status)
+        raise
+    method.counts.ok += 1
+    return message
+
+
+async def _call(method: Method, context: Context, request: bytes) -> bytes:
+    deadline = None if context.timeout is None else trio.current_time() + context.timeout
+    desk = Desk()
+    call = UnaryCall(desk, 0, method, context, request, deadline)
     with trio.CancelScope(deadline=deadline or float("inf")) as scope:
         try:
             if method.batch is not None:
@@ -72,11 +85,47 @@ async def call_unary(method: Method, context: Context, request: bytes) -> bytes:
     if scope.cancelled_caught:
         desk.error = DeadlineExceeded()
     if desk.message is None:
-        refusal = desk.error or Refused(Status.INTERNAL, "no answer")
-        method.counts.end(refusal.status)
-        raise refusal
-    method.counts.ok += 1
+        raise desk.error or Refused(Status.INTERNAL, "no answer")
     return desk.message
+
+
+class Caller:
+    """Makes calls in the name of whoever makes one: with its metadata, and as if from there.
+
+    They are part of that call, and not counted.
+    """
+
+    def __init__(self, registry: Registry, context: Context) -> None:
+        self._registry = registry
+        self._context = replace(context, timeout=None)
+
+    def _method(self, path: str) -> tuple[Method, Context]:
+        return self._registry.methods[path.encode()], replace(self._context, path=path)
+
+    async def unary(self, path: str, request: Message) -> bytes:
+        """Raises EtcdError: the refusal's words, and no code, as etcd's services on top of
+        others have it."""
+        method, context = self._method(path)
+        try:
+            return await _call(method, context, request.SerializeToString())
+        except EtcdError as refusal:
+            raise Refused(Status.UNKNOWN, str(refusal)) from refusal
+
+    @asynccontextmanager
+    async def stream(self, path: str, *requests: Message) -> AsyncIterator[LocalStream]:
+        """Ends with the block."""
+        method, context = self._method(path)
+        stream = LocalStream(context, [one.SerializeToString() for one in requests])
+        refusal: EtcdError | None = None
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(stream.serve, method)
+            try:
+                yield stream
+            except EtcdError as error:  # which a nursery would wrap up
+                refusal = error
+            nursery.cancel_scope.cancel()
+        if refusal is not None:
+            raise refusal
 
 
 class LocalStream:
@@ -90,6 +139,7 @@ class LocalStream:
         self._unsent = 0
         self._stirred = trio.lowlevel.ParkingLot()
         self._ended = False
+        self.error: EtcdError | None = None  # what the handler has ended with
 
     # -- The handler's side
 
@@ -125,8 +175,17 @@ class LocalStream:
 
     # -- The client's side
 
-    def end(self) -> None:
-        """The handler has returned."""
+    async def serve(self, method: Method) -> None:
+        """Run the method's handler; `error` is what it ends with."""
+        assert method.stream is not None
+        timeout = self.context.timeout
+        try:
+            with trio.fail_after(float("inf") if timeout is None else timeout):
+                await method.stream(self)
+        except trio.TooSlowError:
+            self.error = DeadlineExceeded()
+        except EtcdError as error:
+            self.error = error
         self._ended = True
         self._stirred.unpark_all()
 
