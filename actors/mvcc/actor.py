@@ -47,6 +47,7 @@ from wire.errors import EtcdError, LeaderChanged, RequestTimeout
 INBOX_CALLS = 256
 SLICE_ENTRIES = 500  # applied between two turns of the event loop: 3 to 5 ms
 COMPACTED_KEYS = 500  # cleaned in one step
+MOST_COMPACTED_KEYS = 5000  # whatever is asked for: nothing else happens in a step
 COMPACTION_PAUSE = 0.01  # seconds between steps; etcd's default
 NO_CHANGE = ConfChange(ConfChangeType.UPDATE_NODE, 0)  # what raft applies for a refused one
 BACKLOG_BYTES = 256 << 20  # applied but not durable; beyond it, applying waits for the disk
@@ -155,8 +156,21 @@ class Members(Protocol):
 class Machine:
     """The handle."""
 
-    def __init__(self, applier: Applier, restore: Callable[[], None]) -> None:
-        """`restore` builds the replicated state anew from the backend, in one step."""
+    def __init__(
+        self,
+        applier: Applier,
+        restore: Callable[[], None],
+        *,
+        compacted_keys: int = 0,
+        compaction_pause: float = 0,
+    ) -> None:
+        """`restore` builds the replicated state anew from the backend, in one step.
+
+        A compaction looks at `compacted_keys` in a step and pauses for so many seconds before
+        the next; 0 is as we think best.
+        """
+        self.compacted_keys = min(compacted_keys, MOST_COMPACTED_KEYS) or COMPACTED_KEYS
+        self.compaction_pause = compaction_pause or COMPACTION_PAUSE
         self.inbox = Inbox("mvcc", calls=INBOX_CALLS)
         self.applier = applier
         self.restore = restore
@@ -219,7 +233,7 @@ async def run_machine(
                 if desk.compaction is None:
                     await inbox.wait()
                 else:
-                    with trio.move_on_after(COMPACTION_PAUSE):
+                    with trio.move_on_after(machine.compaction_pause):
                         await inbox.wait()
                 if desk.failure is not None:
                     raise desk.failure
@@ -419,7 +433,7 @@ class _Desk:
             times.indexed.note(1000 * (trio.current_time() - self._compacting_since))
         if self.compaction is not None:
             began, removed = trio.current_time(), self.compaction.removed
-            goes_on = self.compaction.step(COMPACTED_KEYS)
+            goes_on = self.compaction.step(self._machine.compacted_keys)
             now = trio.current_time()
             times.steps.note(1000 * (now - began))
             times.removed += self.compaction.removed - removed

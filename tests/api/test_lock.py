@@ -25,7 +25,7 @@ DEADLINE = 100.0  # seconds of the test's clock
 
 
 @pytest.fixture
-async def node(autojump_clock) -> AsyncIterator[Node]:
+async def node() -> AsyncIterator[Node]:
     async with open_node(NodeSettings()) as node:
         yield node
 
@@ -89,7 +89,7 @@ async def test_a_lock_is_a_key_with_the_lease_in_its_name(node: Node):
     assert again.key == held.key
 
 
-async def test_a_lock_without_a_lease_is_granted_one_of_a_minute(node: Node):
+async def test_a_lock_without_a_lease_is_granted_one_of_a_minute(autojump_clock, node: Node):
     held = await lock(node, 0)
     assert await keys(node) == [held.key]
     await trio.sleep(62)

@@ -127,7 +127,7 @@ def test_what_can_be(arguments: list[str]):
 def test_history_is_kept_for_hours_a_duration_or_revisions(mode: str, text: str, kept: float):
     compaction = configured(
         f"--auto-compaction-mode={mode}", f"--auto-compaction-retention={text}"
-    ).compaction
+    ).node.compaction
     assert compaction.by_revision is (mode == "revision")
     assert compaction.retention == kept
 
@@ -187,7 +187,7 @@ def test_zero_is_the_default_where_zero_makes_no_sense():
         "--backend-batch-interval=0",
         "--self-signed-cert-validity=0",
     )
-    assert (config.compaction.batch_limit, config.compaction.sleep_interval) == (1000, 0.01)
+    assert (config.node.compaction.batch_keys, config.node.compaction.pause) == (0, 0)
     assert (config.node.batch_rows, config.node.batch_interval) == (10_000, 0.1)
     assert config.listen.certificate_years == 1
 

@@ -12,10 +12,6 @@ from trioetcd.config.sources import ConfigError, Given, Remark
 
 # Taken and kept in the configuration, for what is still to come.
 NO_EFFECT_YET = (
-    "auto-compaction-retention",
-    "bootstrap-defrag-threshold-megabytes",
-    "compaction-batch-limit",
-    "compaction-sleep-interval",
     "downgrade-check-time",
     "enable-distributed-tracing",
     "listen-client-http-urls",
@@ -24,8 +20,6 @@ NO_EFFECT_YET = (
 )
 GATES_WITHOUT_EFFECT_YET = (
     "StopGRPCServiceOnDefrag",
-    "InitialCorruptCheck",
-    "CompactHashCheck",
     "SetMemberLocalAddr",
 )
 

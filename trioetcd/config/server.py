@@ -9,16 +9,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from actors.cluster.initial import parse_initial_cluster
 from actors.cluster.urls import BadURL
 from actors.snapshot.actor import Retention
 from trioetcd.config import checks, gates
 from trioetcd.config.certificates import serves_tls
-from trioetcd.config.flags import BY_NAME
 from trioetcd.config.log import LogSettings, log_settings
 from trioetcd.config.sources import ConfigError, Given, Remark
-from trioetcd.node.settings import NodeSettings
+from trioetcd.node.settings import CompactionSettings, NodeSettings
 from wire.http2.keepalive import KeepAlive
 from wire.http2.limits import Limits
 from wire.tls import TLSSettings
@@ -110,24 +110,14 @@ class AuthSettings:
 
 
 @dataclass(frozen=True)
-class CompactionSettings:
-    by_revision: bool  # else by time
-    retention: float  # revisions, or seconds; 0: no compaction by itself
-    batch_limit: int  # keys looked at in one step
-    sleep_interval: float  # between steps
-
-
-@dataclass(frozen=True)
 class ServerConfig:
     node: NodeSettings
     listen: ListenSettings
     http: HTTPSettings
     cluster: ClusterSettings
     auth: AuthSettings
-    compaction: CompactionSettings
     log: LogSettings
     gates: Mapping[str, bool]
-    defrag_threshold_bytes: int  # defragment at the start if it frees this much; 0: do not
     remarks: tuple[Remark, ...] = ()
 
 
@@ -148,15 +138,8 @@ def build(given: Given) -> ServerConfig:
         ),
         cluster=_cluster(given),
         auth=AuthSettings(given.get("auth-token"), float(given.get("auth-token-ttl"))),
-        compaction=CompactionSettings(
-            given.get("auto-compaction-mode") == "revision",
-            checks.retention(given),
-            given.get("compaction-batch-limit") or BY_NAME["compaction-batch-limit"].default,
-            given.get("compaction-sleep-interval") or BY_NAME["compaction-sleep-interval"].default,
-        ),
         log=log_settings(given),
         gates=chosen,
-        defrag_threshold_bytes=given.get("bootstrap-defrag-threshold-megabytes") * MEGABYTE,
         remarks=tuple(remarks),
     )
 
@@ -202,12 +185,24 @@ def _node(given: Given, chosen: Mapping[str, bool]) -> NodeSettings:
         compact_hash_check_interval=(
             given.get("compact-hash-check-time") if chosen["CompactHashCheck"] else 0.0
         ),
+        compaction=CompactionSettings(
+            by_revision=given.get("auto-compaction-mode") == "revision",
+            retention=checks.retention(given),
+            batch_keys=_if_given(given, "compaction-batch-limit"),
+            pause=_if_given(given, "compaction-sleep-interval"),
+        ),
+        defrag_threshold_bytes=given.get("bootstrap-defrag-threshold-megabytes") * MEGABYTE,
         joins=given.get("initial-cluster-state") == "existing",
         force_new_cluster=given.get("force-new-cluster"),
         strict_reconfig_check=given.get("strict-reconfig-check"),
         hasten_first_election=given.get("initial-election-tick-advance"),
         watch_progress_interval=given.get("watch-progress-notify-interval"),
     )
+
+
+def _if_given(given: Given, flag: str) -> Any:
+    """0 otherwise: etcd's default suits etcd."""
+    return given.get(flag) if given.is_set(flag) else 0
 
 
 def _initial_cluster(given: Given) -> dict[str, tuple[str, ...]]:

@@ -93,6 +93,20 @@ class Node:
             shortest = parts.settings.heartbeat_interval
             parts.raft.hasten_election(parts.rng.uniform(2, 6) * shortest)
 
+    async def defragment_at_start(self) -> None:
+        """If that was asked for, and frees enough."""
+        threshold = self.parts.settings.defrag_threshold_bytes
+        engine = self.parts.rows.engine
+        unused = engine.size() - engine.size_in_use()
+        if not threshold:
+            return
+        shown = {"unused_bytes": unused, "threshold_bytes": threshold}
+        if unused < threshold:
+            self.log.info("Skipping defragmentation", **shown)
+            return
+        await self.parts.backend.defragment()
+        self.log.info("defragmented before serving", bytes_now=engine.size(), **shown)
+
     async def hand_over(self) -> None:
         """A leader that stops lets another one lead, so that nobody has to wait for an election."""
         raft, links = self.parts.raft, self.parts.links
@@ -240,6 +254,7 @@ async def start_node(
             elif settings.joins or len(settings.bootstrap_cluster) > 1:
                 await listen_to_members(node.parts, seams.network, tls.server, nursery)
             await nursery.start(node.run)
+            await node.defragment_at_start()
             if settings.check_initially:
                 await _check(node)
             node.hasten_election()

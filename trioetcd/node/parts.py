@@ -57,6 +57,7 @@ from trioetcd.api.snapshot import SnapshotService
 from trioetcd.api.watch import WatchService
 from trioetcd.api.web import PeerWeb
 from trioetcd.audit.audit import Audit, AuditFile
+from trioetcd.node.compactor import ByAge, ByCount, Policy
 from trioetcd.node.corruption import CorruptionChecks
 from trioetcd.node.monitor import Monitor
 from trioetcd.node.questions import Questions
@@ -239,7 +240,12 @@ class Parts:
         settings = self.settings
         self.wal = Wal()
         self.backend = BackendActor(self.rows, settings.batch_rows)
-        self.machine = Machine(self.applier, self.restore_state)
+        self.machine = Machine(
+            self.applier,
+            self.restore_state,
+            compacted_keys=settings.compaction.batch_keys,
+            compaction_pause=settings.compaction.pause,
+        )
         self.raft = RaftActor(self.member_id)
         self.lessor = Lessor()
         self.snapshotter = Snapshotter(storage.snapshot.index, settings.retention)
@@ -436,6 +442,15 @@ class Parts:
         if settings.compact_hash_check_interval:
             interval = settings.compact_hash_check_interval
             self.duties.append(self.corruption.every_compaction(interval))
+
+    def compaction_policy(self) -> Policy | None:
+        """New for every start of the compactor; None: nothing is compacted by itself."""
+        chosen = self.settings.compaction
+        if not chosen.retention:
+            return None
+        if chosen.by_revision:
+            return ByCount(int(chosen.retention))
+        return ByAge(chosen.retention, trio.current_time())
 
     def _follow_members(self) -> None:
         membership = self.membership

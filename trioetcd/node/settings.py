@@ -30,6 +30,16 @@ TokenSettings = SimpleTokenSettings | JWTSettings | None
 
 
 @dataclass(frozen=True, kw_only=True)
+class CompactionSettings:
+    """How history is forgotten.  Times in seconds."""
+
+    by_revision: bool = False  # else by time
+    retention: float = 0  # revisions, or seconds, to keep; 0: nothing is forgotten by itself
+    batch_keys: int = 0  # looked at in one step; 0: a few hundred
+    pause: float = 0  # between steps; 0: a hundredth of a second
+
+
+@dataclass(frozen=True, kw_only=True)
 class NodeSettings:
     """One member's settings, with etcd's defaults.  Times in seconds."""
 
@@ -59,6 +69,8 @@ class NodeSettings:
     max_request_bytes: int = DEFAULT_MAX_REQUEST_BYTES
     max_txn_ops: int = DEFAULT_MAX_TXN_OPS
     max_learners: int = 1
+    compaction: CompactionSettings = field(default_factory=CompactionSettings)
+    defrag_threshold_bytes: int = 0  # defragment before serving if it frees this much; 0: do not
     lease_checkpoints: bool = False
     strict_reconfig_check: bool = True
     watch_progress_interval: float = 600.0

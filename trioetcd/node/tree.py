@@ -4,7 +4,7 @@
     ├─ durable                one_for_all, no restarts: the disk, and what was promised
     │  ├─ wal  backend  mvcc  raft
     ├─ derived                one_for_one, 5 in 60 s: rebuilt from the store
-    │  ├─ lessor  watch-hub  auth-tokens  reads  long-reads  snapshotter  monitor
+    │  ├─ lessor  watch-hub  auth-tokens  reads  long-reads  snapshotter  compactor  monitor
     ├─ peers                  one_for_one, 10 in 60 s: the ways to other members
     │  └─ links  link-ID …
     └─ edge                   one_for_one, no restarts: what clients talk to
@@ -33,6 +33,7 @@ from actors.watch.actor import WatchHub, run_watch_hub
 from actors.watch.ticks import Ticks
 from trioetcd.api.reads import run_long_reads, run_reads
 from trioetcd.audit.audit import run_audit
+from trioetcd.node.compactor import run_compactor
 from trioetcd.node.monitor import run_monitor
 from trioetcd.node.parts import Parts
 from trioetcd.peer.links import run_links
@@ -134,6 +135,16 @@ def derived(parts: Parts) -> list[Child]:
 
     monitor = partial(run_monitor, parts.monitor, parts.alarms, parts.proposals, parts.log_to)
 
+    def compactor(*, task_status: trio.TaskStatus[None]) -> Awaitable[object]:
+        return run_compactor(
+            parts.compaction_policy(),
+            parts.store,
+            parts.raft.status,
+            parts.proposals,
+            parts.log_to,
+            task_status=task_status,
+        )
+
     def watch_hub(*, task_status: trio.TaskStatus[WatchHub]) -> Awaitable[object]:
         ticks = Ticks(parts.rng, settings.watch_progress_interval)  # new for every start
         return run_watch_hub(
@@ -152,6 +163,7 @@ def derived(parts: Parts) -> list[Child]:
         Child("reads", partial(run_reads, parts.reads), inbox=parts.reads.inbox),
         Child("long-reads", partial(run_long_reads, parts.reads), inbox=parts.reads.long_inbox),
         Child("snapshotter", snapshotter, inbox=parts.snapshotter.inbox),
+        Child("compactor", compactor),
         Child("monitor", monitor, inbox=parts.monitor.inbox),
     ]
 
