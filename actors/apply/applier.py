@@ -40,6 +40,8 @@ class Members(Protocol):
 
     def set_version(self, version: str) -> None: ...
 
+    def set_downgrade(self, target: str) -> None: ...
+
 
 class Applier:
     """Owns nothing of its own: it says which part of the state an entry changes, and how."""
@@ -74,6 +76,7 @@ class Applier:
                 "alarm": self._alarm,
                 "cluster_version_set": self._cluster_version_set,
                 "cluster_member_attr_set": self._member_attributes,
+                "downgrade_info_set": self._downgrade,
             }.items()
         }
         # With authentication on, these look at who asks, too.
@@ -180,6 +183,11 @@ class Applier:
     def _cluster_version_set(self, payload: bytes) -> tuple[int, bytes]:
         request = membershippb.ClusterVersionSetRequest.FromString(payload)
         self.members.set_version(request.ver)
+        return self.store.revision, b""
+
+    def _downgrade(self, payload: bytes) -> tuple[int, bytes]:
+        request = membershippb.DowngradeInfoSetRequest.FromString(payload)
+        self.members.set_downgrade(request.ver if request.enabled else "")
         return self.store.revision, b""
 
     def _member_attributes(self, payload: bytes) -> tuple[int, bytes]:

@@ -6,6 +6,7 @@ Source: etcd server/etcdserver/api/membership/cluster.go, store.go; server.go (a
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import Protocol
@@ -24,6 +25,7 @@ from wire.errors import (
 
 MEMBERS, REMOVED, CLUSTER = "members", "members_removed", "cluster"
 VERSION_KEY = b"clusterVersion"
+DOWNGRADE_KEY = b"downgrade"
 DEFAULT_MAX_LEARNERS = 1
 
 
@@ -47,15 +49,22 @@ class Membership:
         self.members: dict[int, Member] = {}
         self.removed: set[int] = set()
         self.version = ""  # of the cluster, "3.6.0"; empty before the first decision
+        self.downgrade_target = ""  # "3.5.0" while a downgrade is announced
         self.on_change: Callable[[], None] = _nothing  # called after a change of the members
 
     def restore(
-        self, members: Iterable[bytes], removed: Iterable[bytes], version: bytes | None
+        self,
+        members: Iterable[bytes],
+        removed: Iterable[bytes],
+        version: bytes | None,
+        downgrade: bytes | None = None,
     ) -> None:
-        """Take over rows: members' values, removed members' keys, the version's value."""
+        """Take over rows: members' values, removed members' keys, the version's value, and a
+        downgrade's."""
         self.members = {one.id: one for one in map(Member.from_json, members)}
         self.removed = {int(key, 16) for key in removed}
         self.version = (version or b"").decode()
+        self.downgrade_target = downgrade_target(downgrade)
         self.on_change()
 
     def is_removed(self, member_id: int) -> bool:
@@ -138,9 +147,22 @@ class Membership:
         self.version = version
         self._sink.put(CLUSTER, VERSION_KEY, version.encode())
 
+    def set_downgrade(self, target: str) -> None:
+        """To which version members are about to be downgraded; empty: to none."""
+        self.downgrade_target = target
+        shown = {"target-version": target, "enabled": bool(target)}
+        value = json.dumps(shown, separators=(",", ":")).encode()
+        self._sink.put(CLUSTER, DOWNGRADE_KEY, value)
+
     def _store(self, member: Member) -> None:
         self.members[member.id] = member
         self._sink.put(MEMBERS, _key(member.id), member.to_json())
+
+
+def downgrade_target(row: bytes | None) -> str:
+    """What a stored row says; empty for none."""
+    shown = json.loads(row or b"{}")
+    return str(shown.get("target-version", "")) if shown.get("enabled") else ""
 
 
 def _nothing() -> None:

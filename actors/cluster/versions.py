@@ -29,6 +29,20 @@ def agreed(text: str) -> str:
     return f"{major}.{minor}.0"
 
 
+def downgrade_version(text: str) -> str:
+    """The cluster version that is meant by `3.5`, `3.5.0` or `3.5.4`.  Raises ValueError."""
+    try:
+        return agreed(text)
+    except ValueError:
+        return agreed(f"{text}.0")
+
+
+def may_become(current: str, target: str) -> bool:
+    """Whether a cluster may be downgraded so: by one minor version."""
+    (major, minor, _), to = parse_version(current), parse_version(target)
+    return to == (major, minor - 1, 0)
+
+
 def decide_cluster_version(current: str, servers: Iterable[str | None]) -> str | None:
     """What the leader should propose, or None to leave it as it is.
 

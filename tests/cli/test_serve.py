@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import json
 import signal
 import socket
@@ -207,3 +208,26 @@ def test_systemd_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
             assert listening.recv(100) == b"READY=1"
             process.terminate()
             assert listening.recv(100) == b"STOPPING=1"
+
+
+def page(port: int, path: str) -> tuple[int, bytes]:
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=DEADLINE)
+    try:
+        connection.request("GET", path)
+        response = connection.getresponse()
+        return response.status, response.read()
+    finally:
+        connection.close()
+
+
+def test_http_with_urls_of_its_own_is_served_there_alone(tmp_path: Path):
+    client, pages, metrics = free_port(), free_port(), free_port()
+    with serving(
+        *flags(tmp_path / "d", client, free_port()),
+        f"--listen-client-http-urls=http://127.0.0.1:{pages}",
+        f"--listen-metrics-urls=http://127.0.0.1:{metrics}",
+    ):
+        assert page(pages, "/health") == (200, b'{"health":"true","reason":""}')
+        assert page(client, "/health")[0] == 404
+        assert page(metrics, "/readyz") == (200, b"ok\n")
+        assert b"etcd_server_has_leader 1" in page(metrics, "/metrics")[1]

@@ -103,7 +103,10 @@ class MaintenanceService:
             errors=errors,
             isLearner=me is not None and me.is_learner,
             storageVersion=STORAGE_RELEASE,
-            downgradeInfo=etcdserverpb.DowngradeInfo(enabled=False),
+            downgradeInfo=etcdserverpb.DowngradeInfo(
+                enabled=bool(self._membership.downgrade_target),
+                targetVersion=self._membership.downgrade_target,
+            ),
         )
         return self._header() + response.SerializeToString()
 

@@ -10,15 +10,14 @@ from trioetcd.config.checks import named_gates
 from trioetcd.config.flags import BY_NAME
 from trioetcd.config.sources import ConfigError, Given, Remark
 
-# Taken and kept in the configuration, for what is still to come.
-NO_EFFECT_YET = (
+# Taken, and said to have no effect: see "Differences from etcd" in ARCHITECTURE.md.
+NO_EFFECT = (
     "downgrade-check-time",
     "enable-distributed-tracing",
-    "listen-client-http-urls",
     "raft-read-timeout",
     "raft-write-timeout",
 )
-GATES_WITHOUT_EFFECT_YET = (
+GATES_WITHOUT_EFFECT = (
     "StopGRPCServiceOnDefrag",
     "SetMemberLocalAddr",
 )
@@ -41,11 +40,11 @@ def without_effect(given: Given) -> list[Remark]:
     """Remarks about what was asked for in vain."""
     vain = [
         f"--{flag}"
-        for flag in NO_EFFECT_YET
+        for flag in NO_EFFECT
         if given.is_set(flag) and given.get(flag) != BY_NAME[flag].default
     ]
     named = named_gates(given)
-    vain += [f"--feature-gates={gate}" for gate in GATES_WITHOUT_EFFECT_YET if named.get(gate)]
+    vain += [f"--feature-gates={gate}" for gate in GATES_WITHOUT_EFFECT if named.get(gate)]
     remarks = [Remark("flags without effect in this release", {"flags": vain})] if vain else []
     if given.get("enable-v2"):  # passed by many who only use the v3 API
         remarks.append(Remark("--enable-v2 has no effect: this server has no v2 API"))

@@ -19,7 +19,7 @@ from actors.auth.simple_tokens import SimpleTokens
 from actors.auth.store import AuthStore
 from actors.backend.actor import BackendActor
 from actors.backend.buckets import CLUSTER, LEASE, MEMBERS, MEMBERS_REMOVED
-from actors.cluster.membership import VERSION_KEY, Membership
+from actors.cluster.membership import DOWNGRADE_KEY, VERSION_KEY, Membership
 from actors.kernel import Worker
 from actors.lease.actor import Lessor
 from actors.lease.ids import IDs
@@ -35,6 +35,7 @@ from actors.wal.disk import Disk
 from actors.watch.actor import WatchHub
 from trioetcd.api.auth import AuthService
 from trioetcd.api.cluster import ClusterService
+from trioetcd.api.downgrade import DowngradeService
 from trioetcd.api.election import ElectionService
 from trioetcd.api.gate import Gate, GatedRegistry
 from trioetcd.api.handling import HandlingTimes
@@ -231,6 +232,7 @@ class Parts:
             (value for _, value in rows.scan(MEMBERS)),
             (key for key, _ in rows.scan(MEMBERS_REMOVED)),
             rows.get(CLUSTER, VERSION_KEY),
+            rows.get(CLUSTER, DOWNGRADE_KEY),
         )
         self.auth.restore()
         self.store.restore()
@@ -333,6 +335,7 @@ class Parts:
             self.cluster,
             self.maintenance,
             SnapshotService(self.backend, self.log_to),
+            DowngradeService(self.membership, self.proposals, self.reads, self.headers),
             HealthService(),
             LockService(self._in_the_name_of),
             ElectionService(self._in_the_name_of),

@@ -20,6 +20,7 @@ from trioetcd.node.node import Node
 from trioetcd.node.recovery import StartError
 from trioetcd.node.settings import NodeSettings
 from wire.grpc.service import Registry
+from wire.http import not_found
 from wire.invariant import invariant
 from wire.listener import Port
 from wire.log import Log
@@ -61,6 +62,7 @@ async def serve_node(config: ServerConfig, log: Log, open_node: OpenNode) -> Asy
     try:
         peers = await _bind(network, listen.peer_urls, bound)
         clients = await _bind(network, listen.client_urls, bound)
+        pages = await _bind(network, listen.client_http_urls, bound)
         metrics = await _bind(network, listen.metrics_urls, bound)
 
         async def serve_peers(node: Node, nursery: trio.Nursery) -> None:
@@ -81,10 +83,14 @@ async def serve_node(config: ServerConfig, log: Log, open_node: OpenNode) -> Asy
                 origins=config.http.cors,
                 hosts=config.http.host_whitelist,
             )
-            for_clients = Answers(node.registry, access.handle, limits, keep_alive)
+            # With URLs of its own, HTTP is served there alone.
+            beside = not_found if pages else access.handle
+            for_clients = Answers(node.registry, beside, limits, keep_alive)
+            for_pages = Answers(Registry(), access.handle, limits, keep_alive)
             for_metrics = Answers(Registry(), web, limits, keep_alive)
             ports = [
                 *_ports(clients, for_clients, client_tls, log),
+                *_ports(pages, for_pages, client_tls, log),
                 *_ports(metrics, for_metrics, client_tls, log),
             ]
             async with trio.open_nursery() as nursery:
