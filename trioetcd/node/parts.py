@@ -53,6 +53,7 @@ from trioetcd.api.permissions import Permissions
 from trioetcd.api.proposals import Proposals
 from trioetcd.api.quota import Quota
 from trioetcd.api.reads import Reads
+from trioetcd.api.reflection import ReflectionService
 from trioetcd.api.slow import SlowLog
 from trioetcd.api.snapshot import SnapshotService
 from trioetcd.api.watch import WatchService
@@ -337,6 +338,7 @@ class Parts:
             SnapshotService(self.backend, self.log_to),
             DowngradeService(self.membership, self.proposals, self.reads, self.headers),
             HealthService(),
+            ReflectionService(lambda: self.registry.services),
             LockService(self._in_the_name_of),
             ElectionService(self._in_the_name_of),
         )

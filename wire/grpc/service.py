@@ -238,6 +238,11 @@ class Registry:
         self.received_bytes = 0  # of request messages
         self.sent_bytes = 0  # of response messages
 
+    @property
+    def services(self) -> frozenset[str]:
+        """Full names of all that have methods here."""
+        return frozenset(self._services)
+
     def add(self, method: Method) -> None:
         self.methods[method.path.encode()] = method
         self._services.add(method.service)
