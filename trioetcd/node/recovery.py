@@ -161,12 +161,15 @@ def _recover(disk: Disk, wal: str, snap: str, backend: Backend) -> Storage:
 
 
 def make_alone(storage: Storage, settings: NodeSettings) -> None:
-    """--force-new-cluster: what is not certainly committed is forgotten, and all others go.
+    """--force-new-cluster: all others go, and whatever this member's log holds is committed.
 
+    How far that was known to be committed may not have reached the disk, and what was
+    acknowledged must not be forgotten; nobody is left who could know better.
     Source: etcd server/etcdserver/bootstrap.go (createConfigChangeEnts).
     """
-    commit = max(storage.hard_state.commit, storage.backend.applied_index)
-    entries = [entry for entry in storage.entries if entry.index <= commit]
+    entries = storage.entries
+    last = entries[-1].index if entries else storage.snapshot.index
+    commit = max(storage.hard_state.commit, storage.backend.applied_index, last)
     configuration = Configuration.of(storage.conf_state)
     for entry in entries:
         if entry.type and entry.index > storage.backend.applied_index:
@@ -180,7 +183,7 @@ def make_alone(storage: Storage, settings: NodeSettings) -> None:
         for index, change in enumerate(changes, commit + 1)
     ]
     storage.hard_state = HardState(term, storage.hard_state.vote, commit + len(added))
-    storage.entries = entries + added
+    storage.entries = [*entries, *added]
     storage.log.append(added, storage.hard_state)
     storage.log.write()
     storage.log.sync()
