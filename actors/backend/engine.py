@@ -45,7 +45,11 @@ class Engine(Protocol):
         ...
 
     def commit(self) -> None:
-        """Make the transaction durable; may block."""
+        """Make the transaction durable; may block.
+
+        Raises:
+            OSError: it could not be; nothing of it is kept.
+        """
         ...
 
     def renew(self) -> None:

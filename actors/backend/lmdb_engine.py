@@ -160,7 +160,10 @@ class LMDBEngine:
 
     def commit(self) -> None:
         assert self._write is not None
-        self._write.commit()
+        try:
+            self._write.commit()
+        except lmdb.Error as error:
+            raise OSError(f"cannot write {self._path}: {error}") from error
         self._write = None
 
     def abort(self) -> None:

@@ -9,7 +9,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from tests.interop.differential.clients import Client
-from tests.interop.processes import Server
+from tests.interop.processes import Server, running
+from tests.interop.snapshots import UTIL, run, save
 from wire.pb import etcdserverpb as pb
 
 MIB = 1 << 20
@@ -72,3 +73,24 @@ def read(server: Server) -> dict[bytes, int]:
     kvs = pb.RangeResponse.FromString(answer.body).kvs
     assert all(kv.value == b"%03d" % int(kv.key) * (MIB // 3) for kv in kvs)
     return {kv.key: kv.mod_revision for kv in kvs}
+
+
+def test_a_restore_onto_a_full_disk_says_so_and_leaves_no_member(tmp_path: Path):
+    with running("trioetcd", tmp_path / "first") as server:
+        client = Client(server.address)
+        for number in range(4):
+            put = pb.PutRequest(key=b"%d" % number, value=bytes(MIB))
+            client.call("etcdserverpb.KV/Put", put.SerializeToString())
+        client.close()
+        snapshot = save(server, tmp_path / "snapshot")
+    for limit in (2 * MIB, 16 * MIB):  # of the database, of the log
+        data = tmp_path / f"data{limit}"
+        done = run(
+            *("prlimit", f"--fsize={limit}", *UTIL),
+            *("snapshot", "restore", str(snapshot), f"--data-dir={data}"),
+            check=False,
+        )
+        assert done.returncode == 1
+        assert done.stderr.splitlines()[-1].startswith("Error: "), done.stderr
+        assert "Traceback" not in done.stderr
+        assert not (data / "member").exists()

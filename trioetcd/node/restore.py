@@ -44,6 +44,7 @@ from wire.pb import etcdserverpb
 BATCH_ROWS = 10_000  # in one transaction, or
 BATCH_BYTES = 16 << 20
 FIRST_TERM = 1
+UNFINISHED = "member.part"  # in the data directory: whatever that is mounted on, it can be renamed
 MAX_REVISION = (1 << 63) - 1
 
 
@@ -64,6 +65,9 @@ class Restoration:
 
 def restore(task: Restoration, disk: Disk, open_engine: Callable[[Path], Engine], log: Log) -> None:
     """Make the data directory.  The file is read twice: nothing is made before it is known good.
+
+    All is written beside its place (`UNFINISHED`) and renamed in the end, so that no member
+    begins with half of it.
 
     Raises:
         BadURL, BadInitialCluster: no cluster can begin so.
@@ -87,13 +91,16 @@ def restore(task: Restoration, disk: Disk, open_engine: Callable[[Path], Engine]
             check_digest(source)
         revision = _newest_revision(source)
         compaction = _bumped(revision, task.bump_revision, log)
-        disk.mkdir(snap)
-        engine = open_engine(Path(snap))
+        unfinished = f"{task.data_dir}/{UNFINISHED}"
+        disk.mkdir(f"{unfinished}/snap")
+        engine = open_engine(Path(unfinished, "snap"))
         try:
             _fill(engine, source, _begun(members, compaction))
         finally:
             engine.close()
-        _write_log(task, members, disk, snap)
+        _write_log(task, members, disk, f"{unfinished}/snap")
+        disk.rename(unfinished, f"{task.data_dir}/member")
+        disk.sync_directory(task.data_dir)
     finally:
         source.close()
     log.info("restored snapshot", **words)
@@ -171,7 +178,7 @@ def _begun(members: list[Member], meta: list[Row]) -> dict[str, list[Row]]:
 
 
 def _fill(engine: Engine, source: Source, ours: dict[str, list[Row]]) -> None:
-    """The file's rows, and then ours, with the log index: a crash before leaves no member."""
+    """The file's rows, and then ours."""
     rows = rows_for_new_cluster(open_database(source))
     for bucket, some in _batches(rows):
         store_rows(engine, {bucket: some})
@@ -203,8 +210,12 @@ def _write_log(task: Restoration, members: list[Member], disk: Disk, snap: str) 
     metadata = etcdserverpb.Metadata(NodeID=own, ClusterID=cluster_id(ids))
     entries = first_entries(members)
     position = SnapshotMetadata(len(entries), FIRST_TERM, ConfState(ids))
-    disk.mkdir(os.path.dirname(task.wal_dir.rstrip("/")) or ".")
-    writer = LogWriter.create(disk, task.wal_dir.rstrip("/"), metadata.SerializeToString())
+    wal = task.wal_dir.rstrip("/")
+    inside = f"{task.data_dir}/member/"
+    if wal.startswith(inside):
+        wal = f"{task.data_dir}/{UNFINISHED}/{wal.removeprefix(inside)}"
+    disk.mkdir(os.path.dirname(wal) or ".")
+    writer = LogWriter.create(disk, wal, metadata.SerializeToString())
     try:
         writer.append(entries, HardState(FIRST_TERM, ids[0], len(entries)))
         files.save(disk, snap, Snapshot(position))
