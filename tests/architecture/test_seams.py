@@ -51,6 +51,7 @@ ALLOWED: dict[str, dict[str, str]] = {
     "chance": {
         "trioetcd/node/node.py": "hands a generator in",
         "trioetcd/cli/serve.py": "hands a generator in",
+        "trioetcd/client/client.py": "hands a generator in",
         "trioetcd/testing/cluster.py": "makes all generators from the seed",
     },
 }

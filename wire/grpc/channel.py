@@ -193,14 +193,32 @@ class Channel:
         with trio.CancelScope() as scope:
             if timeout is not None:
                 scope.deadline = trio.current_time() + timeout
-            link = await self._usable(wait_for_ready)
-            left = float("inf") if timeout is None else scope.deadline - trio.current_time()
-            exchange = StreamExchange(link, self._options.receive_bytes)
-            link.open(exchange, self._headers.block(path, metadata, left), b"", end=False)
-            async with exchange:
+            left = float("inf") if timeout is None else timeout
+            async with await self.open_stream(
+                path, metadata=metadata, timeout=left, wait_for_ready=wait_for_ready
+            ) as exchange:
                 yield exchange
         if scope.cancelled_caught:
             raise TimedOut(maybe_sent=True)
+
+    async def open_stream(
+        self,
+        path: str,
+        *,
+        metadata: Headers = (),
+        timeout: float = float("inf"),  # noqa: ASYNC109
+        wait_for_ready: bool = False,
+    ) -> StreamExchange:
+        """A streaming call that lives until its `cancel`, across the caller's blocks.
+
+        The server is told of `timeout`; nothing here ends the call when it has passed.
+        """
+        deadline = trio.current_time() + timeout
+        link = await self._usable(wait_for_ready)
+        left = deadline - trio.current_time()
+        exchange = StreamExchange(link, self._options.receive_bytes)
+        link.open(exchange, self._headers.block(path, metadata, left), b"", end=False)
+        return exchange
 
     # -- The connection
 

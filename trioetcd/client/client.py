@@ -1,0 +1,139 @@
+"""The client: everything a program asks of etcd, or of trioetcd.
+
+async with trioetcd.open_client("http://127.0.0.1:2379") as client:
+    await client.put("greeting", "hello")
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+
+import trio
+
+from trioetcd.client.credentials import Credentials
+from trioetcd.client.endpoints import Endpoints, Retry
+from trioetcd.client.kv import KV
+from trioetcd.client.lease import Leases
+from trioetcd.client.lock import DEFAULT_TTL, Hold, Locks
+from trioetcd.client.values import Data, KeyValue, prefix_range, to_bytes
+from trioetcd.client.watch import Watch, WatchRange
+from wire.grpc.channel import Channel, ChannelOptions
+from wire.grpc.client_link import ClientKeepAlive
+from wire.log import NullLog
+from wire.network import Network, RealNetwork, parse_url
+from wire.pb import etcdserverpb
+from wire.tls import ClientTLS, TLSSettings
+
+KEEP_ALIVE = ClientKeepAlive(interval=10.0, timeout=5.0)  # a dead server is noticed in 15 s
+
+
+class Client(KV, Leases):
+    """See `open_client`, which makes one.  Any number of tasks may use it."""
+
+    def __init__(self, endpoints: Endpoints, nursery: trio.Nursery) -> None:
+        KV.__init__(self, endpoints)
+        Leases.__init__(self, endpoints, nursery)
+        self._locks = Locks(endpoints, self, self, nursery)
+
+    def watch(
+        self,
+        key: Data | None = None,
+        *,
+        prefix: Data | None = None,
+        end: Data = b"",
+        start_revision: int = 0,
+        previous: bool = False,
+        progress: bool = False,
+        relist: bool = False,
+        puts: bool = True,
+        deletes: bool = True,
+    ) -> Watch:
+        """Watch a key, the keys from `key` up to `end`, or all with a prefix.
+
+        With `relist` the first batch is a listing of what is there, and so is a later one if
+        events were lost to compaction.
+        """
+        if (key is None) == (prefix is None):
+            raise ValueError("watch either a key or a prefix")
+        if prefix is not None:
+            first, last = prefix_range(prefix)
+        else:
+            first, last = to_bytes(key or b""), to_bytes(end)
+        wanted = WatchRange(first, last, start_revision, previous, progress, relist, puts, deletes)
+        return Watch(self._endpoints, wanted)
+
+    def lock(self, name: Data, *, ttl: int = DEFAULT_TTL) -> AbstractAsyncContextManager[Hold]:
+        """`async with`: wait for the lock, hold it in the block.  See `Locks.hold`."""
+        return self._locks.hold(name, b"", ttl)
+
+    def leadership(
+        self, name: Data, value: Data = b"", *, ttl: int = DEFAULT_TTL
+    ) -> AbstractAsyncContextManager[Hold]:
+        """`async with`: campaign, lead in the block.  See `Locks.hold`."""
+        return self._locks.hold(name, value, ttl)
+
+    async def leader(self, name: Data) -> KeyValue | None:
+        """Who leads in an election, or None."""
+        return await self._locks.leader(name)
+
+    def observe(self, name: Data) -> AsyncIterator[KeyValue]:
+        """Who leads in an election, now and later."""
+        return self._locks.observe(name)
+
+    async def status(self) -> etcdserverpb.StatusResponse:
+        """Of one of the members."""
+        answer = await self._endpoints.read("/etcdserverpb.Maintenance/Status", b"")
+        return etcdserverpb.StatusResponse.FromString(answer)
+
+    async def members(self) -> list[etcdserverpb.Member]:
+        answer = await self._endpoints.read("/etcdserverpb.Cluster/MemberList", b"")
+        return list(etcdserverpb.MemberListResponse.FromString(answer).members)
+
+
+@asynccontextmanager
+async def open_client(
+    *urls: str,
+    user: str = "",
+    password: str | Callable[[], str] = "",
+    tls: TLSSettings | None = None,
+    network: Network | None = None,
+    retry: Retry | None = None,
+    options: ChannelOptions | None = None,
+    rng: random.Random | None = None,
+) -> AsyncIterator[Client]:
+    """A client of the cluster at these URLs (`http`, `https`, `unix`, `unixs`).
+
+    Nothing is connected before the first call.  `tls` says whom to trust, and which certificate
+    to show, at `https` URLs.  What the block raises is raised as it is, in no group.
+
+    Raises:
+        BadURL, TLSError: the URLs or certificates cannot be used.
+    """
+    if not urls:
+        raise ValueError("a client needs at least one URL")
+    chance = rng or random.Random()
+    addresses = [parse_url(url) for url in urls]
+    secure = (
+        ClientTLS(tls or TLSSettings(), NullLog()) if any(a.secure for a in addresses) else None
+    )
+    options = options or ChannelOptions(keep_alive=KEEP_ALIVE)
+    channels = [
+        Channel(network or RealNetwork(), a, chance, secure if a.secure else None, options)
+        for a in addresses
+    ]
+    credentials = Credentials(user, password) if user else None
+    endpoints = Endpoints(channels, chance, retry or Retry(), credentials)
+    failure: Exception | None = None
+    async with trio.open_nursery() as nursery:
+        for channel in channels:
+            nursery.start_soon(channel.run)
+        try:
+            yield Client(endpoints, nursery)
+        except Exception as error:
+            failure = error
+        finally:
+            nursery.cancel_scope.cancel()
+    if failure is not None:
+        raise failure
