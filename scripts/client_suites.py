@@ -252,7 +252,9 @@ SUITES = {
         ),
         Suite(
             "tooz",
-            fetch_with_pip("tooz==9.1.0", "etcd3gw==2.7.0", "ddt", "fixtures", "testtools"),
+            fetch_with_pip(
+                *("tooz==9.1.0", "etcd3gw==2.7.0", "sysv_ipc", "ddt", "fixtures", "testtools")
+            ),
             run_pytest(
                 "tooz/tests/test_coordination.py",
                 TOOZ_TEST_URL="etcd3+http://127.0.0.1:2379?api_version=v3",
