@@ -252,8 +252,9 @@ SUITES = {
         ),
         Suite(
             "tooz",
-            fetch_with_pip(
-                *("tooz==9.1.0", "etcd3gw==2.7.0", "sysv_ipc", "ddt", "fixtures", "testtools")
+            fetch_with_pip(  # its tests import every driver
+                *("tooz==9.1.0", "etcd3gw==2.7.0", "sysv_ipc", "pymemcache", "redis", "kazoo"),
+                *("pymysql", "psycopg2-binary", "ddt", "fixtures", "testtools"),
             ),
             run_pytest(
                 "tooz/tests/test_coordination.py",
