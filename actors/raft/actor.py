@@ -28,13 +28,14 @@ from actors.mvcc.forwarded import Forwarded
 from actors.raft.errors import ConfChangeRefused, NoLeader, RaftRefusal, TransferRefused
 from actors.raft.raft import Raft
 from actors.raft.ready import Ready, Write
+from actors.raft.spans import Spans
+from actors.raft.status import RaftStatus
 from actors.raft.types import ConfChange, Entry, Message, NodeID, Role, Snapshot
 from wire.errors import (
     BadLeaderTransferee,
     EtcdError,
     LeaderChanged,
     NotLeader,
-    RequestTimeout,
     TooManyRequests,
     UnhealthyCluster,
 )
@@ -163,27 +164,6 @@ class Peers(Protocol):
     def send(self, messages: list[Message]) -> None: ...
 
 
-@dataclass
-class RaftStatus:
-    """What others may read at any time.  Written by the driver after each step."""
-
-    node_id: NodeID
-    term: int = 0
-    leader: NodeID = 0
-    role: Role = Role.FOLLOWER
-    commit_index: int = 0
-    applied_index: int = 0
-    reads_open: bool = False  # the local state is linearizable as it stands: no need to ask
-    awaits_applied: bool = False  # more is committed than may be handed out to be applied
-    leader_changes: int = 0
-    proposals_failed: int = 0
-    late_heartbeats: int = 0  # of a leader: sent an interval too late, or later still
-
-    @property
-    def is_leader(self) -> bool:
-        return self.role is Role.LEADER
-
-
 class RaftActor:
     """The handle."""
 
@@ -310,10 +290,7 @@ async def turns(desk: _Desk, goes_on: Callable[[Raft], bool]) -> None:
 
 
 class _Desk:
-    """The driver's state: who waits for what.
-
-    Invariant: spans are in log order, each of entries this member appended as leader.
-    """
+    """The driver's state: who waits for what."""
 
     def __init__(
         self,
@@ -331,10 +308,7 @@ class _Desk:
         self._machine = machine
         self._peers = peers
         self._lateness = core.config.heartbeat_interval
-        self._spans: deque[Span] = deque()
-        # Of those whose stages are measured:
-        self._unproposed: list[Stages] = []
-        self._unwritten: deque[Span] = deque()
+        self._spans: Spans[Span] = Spans()
         self._reads: dict[int, list[Reply[int]]] = {}
         self._transfers: list[Transfer] = []
         self._leaderless: list[LeaderKnown] = []
@@ -372,7 +346,7 @@ class _Desk:
                     self._propose(message, now)
                 case Persisted(receipt=receipt):
                     core.persisted(receipt, now)
-                    self._stamp_written(now)
+                    self._spans.written(core.log.stable, now)
                     self._install_persisted(receipt)
                 case AppliedTo(index=index, changes=changes):
                     for at, change in changes:
@@ -435,11 +409,7 @@ class _Desk:
             return
         if first:
             span = Span(first, len(entries), self.core.term, reply, message.stages)
-            self._spans.append(span)
-            if span.stages is not None:
-                span.stages.queued = now
-                self._unwritten.append(span)
-                self._unproposed.append(span.stages)
+            self._spans.append(span, now)
         else:
             ids = [request_id(data) for data in entries]
             self._machine.forwarded(Forwarded(ids, self.core.term, reply))
@@ -457,7 +427,7 @@ class _Desk:
             message.reply.refuse(_refusal(refusal))
             return
         if index:
-            self._spans.append(Span(index, 1, self.core.term, message.reply))
+            self._spans.append(Span(index, 1, self.core.term, message.reply), now)
         else:
             self._machine.forwarded(Forwarded([message.change.id], self.core.term, message.reply))
 
@@ -495,11 +465,12 @@ class _Desk:
             if ready.messages:  # first: others work while the log is written
                 self._peers.send(ready.messages)
             is_durable = ready.write is not None and self._write(ready.write, now)
-            if is_durable and self._unwritten:
+            if is_durable and self._spans.has_unwritten:
                 now = self._log.latest[1]
-                self._stamp_written(now)
+                self._spans.written(self.core.log.stable, now)
             if ready.committed:
-                self._commit(ready.committed, now)
+                spans = self._spans.committed(ready.committed[-1].index, now)
+                self._machine.committed(ready.committed, spans)
             for token, index in ready.read_states:
                 for reply in self._reads.pop(token, ()):
                     reply.answer(index)
@@ -517,11 +488,8 @@ class _Desk:
         if write.snapshot is not None:
             self._snapshots.append(write)
         is_durable = self._log.write(write) and write.receipt is not None
-        if self._unproposed:
-            proposed = self._log.latest[0] if is_durable else trio.current_time()
-            for stages in self._unproposed:
-                stages.proposed = proposed
-            self._unproposed.clear()
+        if self._spans.has_unproposed:
+            self._spans.proposed(self._log.latest[0] if is_durable else trio.current_time())
         if not is_durable or write.receipt is None:
             return False
         self.core.persisted(write.receipt, now)
@@ -532,28 +500,8 @@ class _Desk:
         while self._snapshots and (self._snapshots[0].receipt or 0) <= receipt:
             snapshot = self._snapshots.popleft().snapshot
             assert snapshot is not None
-            for span in self._spans:  # this member appended them once; they may be in it
-                if not span.reply.done:
-                    span.reply.refuse(RequestTimeout())
-            self._spans.clear()
+            self._spans.give_up()
             self._machine.install(snapshot)
-
-    def _stamp_written(self, now: float) -> None:
-        stable = self.core.log.stable
-        while self._unwritten and self._unwritten[0].last <= stable:
-            stages = self._unwritten.popleft().stages
-            assert stages is not None
-            stages.written = now
-
-    def _commit(self, entries: list[Entry], now: float) -> None:
-        last = entries[-1].index
-        spans: list[Span] = []
-        while self._spans and self._spans[0].first <= last:
-            span = self._spans.popleft()
-            if span.stages is not None:
-                span.stages.committed = now
-            spans.append(span)
-        self._machine.committed(entries, spans)
 
     def _publish_role(self, ready: Ready) -> None:
         soft, status = ready.soft, self._status
@@ -561,8 +509,7 @@ class _Desk:
         if soft.leader != status.leader and soft.leader:
             status.leader_changes += 1
         status.term, status.leader, status.role = soft
-        self._unproposed.clear()
-        self._unwritten.clear()  # others may stand in their places now
+        self._spans.forget_stages()
         self._judge_reads()
         waiting, self._reads = self._reads, {}
         for replies in waiting.values():

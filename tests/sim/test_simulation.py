@@ -9,7 +9,7 @@ from itertools import count
 
 import pytest
 
-from actors.raft.actor import RaftStatus
+from actors.raft.status import RaftStatus
 from trioetcd.api.watch import StreamSink
 from trioetcd.testing.checker import Wrong
 from trioetcd.testing.disk import _File

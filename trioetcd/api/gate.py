@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable
 import trio
 
 from actors.cluster.membership import Membership
-from actors.raft.actor import RaftStatus
+from actors.raft.status import RaftStatus
 from trioetcd.api.parse import parse_flat
 from trioetcd.api.permissions import Permissions
 from wire.errors import EtcdError, NoLeader, NotSupportedForLearner

@@ -32,7 +32,7 @@ from actors.mvcc.checks import (
 )
 from actors.mvcc.ranges import SLICE_KEYS, RangeCursor
 from actors.mvcc.store import Store
-from actors.raft.actor import RaftStatus
+from actors.raft.status import RaftStatus
 from trioetcd.api.gate import Gate
 from trioetcd.api.header import HeaderWriter
 from trioetcd.api.parse import parse, parse_flat, parse_streamed

@@ -14,7 +14,7 @@ import trio
 
 from actors.apply.alarms import Alarms
 from actors.cluster.membership import Membership
-from actors.raft.actor import RaftStatus
+from actors.raft.status import RaftStatus
 from trioetcd.api.reads import Reads
 from wire.errors import EtcdError
 from wire.http import HTTPRequest, HTTPResponse

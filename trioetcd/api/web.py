@@ -12,7 +12,7 @@ from urllib.parse import parse_qs
 from actors.apply.alarms import Alarms
 from actors.cluster.membership import Membership
 from actors.kernel import Node
-from actors.raft.actor import RaftStatus
+from actors.raft.status import RaftStatus
 from trioetcd.api.probes import Probes
 from trioetcd.api.reads import Reads
 from wire.errors import EtcdError

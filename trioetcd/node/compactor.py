@@ -18,7 +18,7 @@ import trio
 
 from actors.kernel import ActorStopped
 from actors.mvcc.store import Store
-from actors.raft.actor import RaftStatus
+from actors.raft.status import RaftStatus
 from trioetcd.api.proposals import Proposals
 from wire.errors import Compacted, EtcdError
 from wire.log import Log
