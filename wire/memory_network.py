@@ -8,14 +8,12 @@ sender wait.  Under a seeded Trio scheduler everything here happens the same way
 from __future__ import annotations
 
 import errno
-import operator
 from collections import deque
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 import trio
 
 from wire.network import Address, NetworkError
+from wire.stream_manners import WellMannered
 
 PIPE_BYTES = 64 * 1024  # sent and not received, at which sending waits
 BACKLOG = 128  # connections not accepted yet, at which connecting waits
@@ -129,49 +127,26 @@ class _Pipe:
         return len(self.data) >= self.most
 
 
-class MemoryStream(trio.abc.HalfCloseableStream):
+class MemoryStream(WellMannered):
     """One end of a connection."""
 
     def __init__(self, incoming: _Pipe, outgoing: _Pipe) -> None:
-        self.peer_name = ""
+        super().__init__()
         self._incoming = incoming
         self._outgoing = outgoing
         self._closed = False
-        self._sending = False
-        self._receiving = False
 
-    async def send_all(self, data: bytes | bytearray | memoryview) -> None:
-        with self._one_sender():
-            await trio.lowlevel.checkpoint()
-            self._check_sending()
-            rest, pipe = memoryview(data), self._outgoing
-            while rest:
-                await self._room()
-                count = pipe.most - len(pipe.data)
-                pipe.data += rest[:count]
-                rest = rest[count:]
-                pipe.changed.unpark_all()
-
-    async def wait_send_all_might_not_block(self) -> None:
-        with self._one_sender():
-            await trio.lowlevel.checkpoint()
-            self._check_sending()
-            await self._room()
+    def _send(self, rest: memoryview) -> int:
+        pipe = self._outgoing
+        piece = rest[: pipe.most - len(pipe.data)]
+        pipe.data += piece
+        pipe.changed.unpark_all()
+        return len(piece)
 
     async def _room(self) -> None:
         while self._outgoing.is_full:
             await self._outgoing.changed.park()
             self._check_sending()
-
-    @contextmanager
-    def _one_sender(self) -> Iterator[None]:
-        if self._sending:
-            raise trio.BusyResourceError("another task is sending on this stream")
-        self._sending = True
-        try:
-            yield
-        finally:
-            self._sending = False
 
     def _check_sending(self) -> None:
         if self._closed or self._outgoing.ended:
@@ -179,19 +154,7 @@ class MemoryStream(trio.abc.HalfCloseableStream):
         if self._outgoing.broken:
             raise trio.BrokenResourceError("broken pipe")
 
-    async def receive_some(self, max_bytes: int | None = None) -> bytes:
-        if max_bytes is not None and operator.index(max_bytes) < 1:
-            raise ValueError("max_bytes must be >= 1")
-        if self._receiving:
-            raise trio.BusyResourceError("another task is receiving on this stream")
-        self._receiving = True
-        try:
-            await trio.lowlevel.checkpoint()
-            return await self._receive(max_bytes)
-        finally:
-            self._receiving = False
-
-    async def _receive(self, max_bytes: int | None) -> bytes:
+    async def _receive(self, most: int | None) -> bytes:
         pipe = self._incoming
         while not (self._closed or pipe.data or pipe.ended or pipe.broken):
             await pipe.changed.park()
@@ -199,7 +162,7 @@ class MemoryStream(trio.abc.HalfCloseableStream):
             raise trio.ClosedResourceError
         if pipe.broken and not pipe.data:
             raise trio.BrokenResourceError("connection reset by peer")
-        found = bytes(pipe.data[:max_bytes])
+        found = bytes(pipe.data[:most])
         del pipe.data[: len(found)]
         pipe.changed.unpark_all()
         return found

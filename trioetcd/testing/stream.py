@@ -6,13 +6,12 @@ connection after a reset, waiting for room, one sender and one receiver at a tim
 
 from __future__ import annotations
 
-import operator
 from collections import deque
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import NamedTuple, Protocol
 
 import trio
+
+from wire.stream_manners import WellMannered
 
 WINDOW_BYTES = 64 * 1024  # sent and not acknowledged, at which sending waits
 
@@ -105,56 +104,32 @@ class Pipe:
         self.stream.die()
 
 
-class SimulatedStream(trio.abc.HalfCloseableStream):
+class SimulatedStream(WellMannered):
     """One end of a connection."""
 
     def __init__(self, incoming: Pipe, outgoing: Pipe) -> None:
-        self.peer_name = ""
+        super().__init__()
         self.incoming = incoming
         self._outgoing = outgoing
         self._closed = False
         self._ended = False  # nothing more will be sent
         self._broken = False
-        self._sending = False
-        self._receiving = False
 
     @property
     def is_gone(self) -> bool:
         """Nobody will read what arrives."""
         return self._closed or self._broken
 
-    async def send_all(self, data: bytes | bytearray | memoryview) -> None:
-        with self._one_sender():
-            await trio.lowlevel.checkpoint()
-            self._check_sending()
-            rest, pipe = memoryview(data), self._outgoing
-            while rest:
-                await self._room()
-                piece = bytes(rest[: WINDOW_BYTES - pipe.unacknowledged])
-                pipe.send(Segment(piece))
-                self._check_sending()
-                rest = rest[len(piece) :]
-
-    async def wait_send_all_might_not_block(self) -> None:
-        with self._one_sender():
-            await trio.lowlevel.checkpoint()
-            self._check_sending()
-            await self._room()
+    def _send(self, rest: memoryview) -> int:
+        piece = bytes(rest[: WINDOW_BYTES - self._outgoing.unacknowledged])
+        self._outgoing.send(Segment(piece))
+        self._check_sending()
+        return len(piece)
 
     async def _room(self) -> None:
         while self._outgoing.unacknowledged >= WINDOW_BYTES:
             await self._outgoing.changed.park()
             self._check_sending()
-
-    @contextmanager
-    def _one_sender(self) -> Iterator[None]:
-        if self._sending:
-            raise trio.BusyResourceError("another task is sending on this stream")
-        self._sending = True
-        try:
-            yield
-        finally:
-            self._sending = False
 
     def _check_sending(self) -> None:
         if self._closed or self._ended:
@@ -162,19 +137,7 @@ class SimulatedStream(trio.abc.HalfCloseableStream):
         if self._broken:
             raise trio.BrokenResourceError("broken pipe")
 
-    async def receive_some(self, max_bytes: int | None = None) -> bytes:
-        if max_bytes is not None and operator.index(max_bytes) < 1:
-            raise ValueError("max_bytes must be >= 1")
-        if self._receiving:
-            raise trio.BusyResourceError("another task is receiving on this stream")
-        self._receiving = True
-        try:
-            await trio.lowlevel.checkpoint()
-            return await self._receive(max_bytes)
-        finally:
-            self._receiving = False
-
-    async def _receive(self, max_bytes: int | None) -> bytes:
+    async def _receive(self, most: int | None) -> bytes:
         pipe = self.incoming
         while not (self._closed or pipe.data or pipe.at_end or self._broken):
             await pipe.changed.park()
@@ -182,7 +145,7 @@ class SimulatedStream(trio.abc.HalfCloseableStream):
             raise trio.ClosedResourceError
         if self._broken and not pipe.data:
             raise trio.BrokenResourceError("connection reset by peer")
-        return pipe.read(max_bytes)
+        return pipe.read(most)
 
     async def send_eof(self) -> None:
         with self._one_sender():
