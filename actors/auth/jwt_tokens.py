@@ -56,7 +56,20 @@ class JWTSettings:
     ttl: float = DEFAULT_TTL
 
 
-class JWTTokens:
+class Forgetful:
+    """Nothing is remembered of users, so there is nothing to forget."""
+
+    def forget_user(self, username: str) -> None:
+        pass
+
+    def forget_all(self) -> None:
+        pass
+
+    def sweep(self) -> None:
+        pass
+
+
+class JWTTokens(Forgetful):
     def __init__(self, settings: JWTSettings, unix_seconds: Callable[[], float]) -> None:
         """Raises BadTokenOptions."""
         if settings.method not in METHODS:
@@ -105,19 +118,8 @@ class JWTTokens:
             self._good[token] = found
         return found
 
-    # Nothing is remembered of users, so there is nothing to forget.
 
-    def forget_user(self, username: str) -> None:
-        pass
-
-    def forget_all(self) -> None:
-        pass
-
-    def sweep(self) -> None:
-        pass
-
-
-class NoTokens:
+class NoTokens(Forgetful):
     """`--auth-token=`: nobody gets one, so only certificates tell who somebody is."""
 
     def new_prefix(self) -> str:
@@ -131,15 +133,6 @@ class NoTokens:
 
     def known_at(self, token: str) -> int:
         return 0
-
-    def forget_user(self, username: str) -> None:
-        pass
-
-    def forget_all(self) -> None:
-        pass
-
-    def sweep(self) -> None:
-        pass
 
 
 def _claimed(claims: Any, now: float) -> tuple[Identity, float] | None:

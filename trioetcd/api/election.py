@@ -14,6 +14,7 @@ from trioetcd.api.waiting import (
     commit,
     created_first,
     if_created_at,
+    own_key,
     prefix_end,
     read,
     session,
@@ -46,8 +47,7 @@ class ElectionService:
         request = parse(v3electionpb.CampaignRequest, call.payload)
         caller = self._caller(call.context)
         lease = await session(caller, request.lease)
-        prefix = request.name + b"/"
-        key = prefix + (b"%x" % lease if lease >= 0 else b"-%x" % -lease)
+        key = own_key(request.name + b"/", lease)
         answer = await commit(caller, _candidacy(key, request.value, lease))
         leader = v3electionpb.LeaderKey(
             name=request.name, key=key, rev=answer.header.revision, lease=lease

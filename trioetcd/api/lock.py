@@ -16,6 +16,7 @@ from trioetcd.api.waiting import (
     created_first,
     delete,
     if_created_at,
+    own_key,
     read,
     session,
     wait_for_those_before,
@@ -43,7 +44,7 @@ class LockService:
         caller = self._caller(call.context)
         lease = await session(caller, request.lease)
         prefix = request.name + b"/"
-        key = prefix + b"%x" % lease if lease >= 0 else prefix + b"-%x" % -lease
+        key = own_key(prefix, lease)
         answer = await commit(caller, _acquisition(key, prefix, lease))
         own, owners = answer.responses[0], answer.responses[1].response_range.kvs
         revision = answer.header.revision

@@ -31,6 +31,11 @@ async def session(caller: Caller, lease: int) -> int:
     return etcdserverpb.LeaseGrantResponse.FromString(answer).ID
 
 
+def own_key(prefix: bytes, lease: int) -> bytes:
+    """A session's place: it has one of a name."""
+    return prefix + (b"%x" % lease if lease >= 0 else b"-%x" % -lease)
+
+
 def prefix_end(prefix: bytes) -> bytes:
     """For prefixes that end in a slash."""
     return prefix[:-1] + bytes((prefix[-1] + 1,))
