@@ -28,7 +28,7 @@ from actors.backend.buckets import CONF_STATE, META
 from actors.cluster.member import conf_state_json
 from actors.kernel import Call, Inbox, Notice, Reply
 from actors.lease.table import LeaseChanges
-from actors.mvcc.compaction import Compaction, is_due
+from actors.mvcc.cleaning import Cleaning
 from actors.mvcc.compaction_times import CompactionTimes
 from actors.mvcc.forwarded import Forwarded, ForwardedProposals
 from actors.mvcc.pins import Pins
@@ -230,7 +230,7 @@ async def run_machine(
         try:
             while True:
                 desk.compact()
-                if desk.compaction is None:
+                if not desk.cleaning.is_running:
                     await inbox.wait()
                 else:
                     with trio.move_on_after(machine.compaction_pause):
@@ -262,15 +262,13 @@ class _Desk:
         self.conf_state = conf_state
         self._backend = backend
         self._followers = followers
-        self._pins = machine.pins
         self._spans: deque[Span] = deque()
         self._forwarded = machine.awaited
         self._results: Results = []  # of the first span, as far as it is applied
         self._waiting: list[tuple[int, int, Reply[None]]] = []  # a heap by log index
         self._cleaned: list[Cleaned] = []
         self._idle: list[Idle] = []
-        self.compaction: Compaction | None = None
-        self._compacting_since = 0.0
+        self.cleaning = Cleaning(self._store, machine.pins, machine.compactions, trio.current_time)
         self.failure: Exception | None = None  # of entries that were applied at once
 
     def apply_at_once(self, entries: list[Entry], spans: list[Span]) -> bool:
@@ -283,7 +281,7 @@ class _Desk:
         except Exception as error:
             self.failure = error
             self._machine.inbox.wake()
-        if self._due():
+        if self.cleaning.is_due:
             self._machine.inbox.wake()
         return True
 
@@ -321,7 +319,7 @@ class _Desk:
             return
         leases = self._applier.leases
         before = {lease_id for lease_id, _, _ in leases.leases()}
-        self.compaction = None
+        self.cleaning.abandon()
         self._machine.is_installing = True
         await self._backend.install(index, self._machine.restore)
         self._machine.is_installing = False
@@ -421,28 +419,11 @@ class _Desk:
 
     # -- Compaction, a step between other work
 
-    def _due(self) -> bool:
-        return is_due(self._store) and not self._pins.below(self._store.compact_revision)
-
     def compact(self) -> None:
         """One step of the removal under way, or the start of one that is due."""
-        times = self._machine.compactions
-        if self.compaction is None and self._due():
-            self._compacting_since = trio.current_time()
-            self.compaction = Compaction(self._store)
-            times.indexed.note(1000 * (trio.current_time() - self._compacting_since))
-        if self.compaction is not None:
-            began, removed = trio.current_time(), self.compaction.removed
-            goes_on = self.compaction.step(self._machine.compacted_keys)
-            now = trio.current_time()
-            times.steps.note(1000 * (now - began))
-            times.removed += self.compaction.removed - removed
-            if not goes_on:
-                times.runs.note(1000 * (now - self._compacting_since))
-                times.finished_at = now
-                self.compaction = None
+        if self.cleaning.step(self._machine.compacted_keys):
             self._backend.changed()
-        if self.compaction is None:
+        if not self.cleaning.is_running:
             self._tell_cleaned()
 
     def _tell_cleaned(self) -> None:
