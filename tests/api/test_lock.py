@@ -30,6 +30,14 @@ async def node() -> AsyncIterator[Node]:
         yield node
 
 
+@pytest.fixture
+async def held(node: Node) -> v3lockpb.LockResponse:
+    """The lock of session 1; there is a session 2."""
+    await grant(node, 1)
+    await grant(node, 2)
+    return await lock(node, 1)
+
+
 async def grant(node: Node, lease: int, ttl: int = 600) -> int:
     request = etcdserverpb.LeaseGrantRequest(TTL=ttl, ID=lease)
     await Caller(node).call(
@@ -117,10 +125,7 @@ async def test_locks_are_held_in_the_order_they_were_asked_for(node: Node):
         assert waiting[1].value.key == b"n/3"
 
 
-async def test_who_stops_waiting_leaves_no_key_behind(node: Node):
-    await grant(node, 1)
-    await grant(node, 2)
-    await lock(node, 1)
+async def test_who_stops_waiting_leaves_no_key_behind(node: Node, held):
     async with trio.open_nursery() as nursery:
         waiting = Later(nursery, lock, node, 2)
         await trio.testing.wait_all_tasks_blocked()
@@ -130,10 +135,7 @@ async def test_who_stops_waiting_leaves_no_key_behind(node: Node):
     assert await keys(node) == [b"n/1"]
 
 
-async def test_a_session_that_ends_while_it_waits_gets_no_lock(node: Node):
-    await grant(node, 1)
-    await grant(node, 2)
-    await lock(node, 1)
+async def test_a_session_that_ends_while_it_waits_gets_no_lock(node: Node, held):
     async with trio.open_nursery() as nursery:
         waiting = Later(nursery, lock, node, 2)
         await trio.testing.wait_all_tasks_blocked()

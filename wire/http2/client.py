@@ -10,6 +10,7 @@ Source: RFC 9113 §5, §6; grpc/doc/PROTOCOL-HTTP2.md.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Generic, TypeVar
@@ -55,7 +56,7 @@ class Setting:
 H = TypeVar("H")
 
 
-class Exchange(Outgoing, Generic[H]):
+class Exchange(Outgoing, ABC, Generic[H]):
     """One stream: a request on its way out, and whoever waits for what comes back.
 
     `H` is what a header block means to it.  When `head` or `data` says `ended`, or after
@@ -69,21 +70,21 @@ class Exchange(Outgoing, Generic[H]):
         self.receive_window = STREAM_WINDOW
         self.owed = 0  # taken in, and the window for it not given back
 
+    @abstractmethod
     def head(self, head: H, ended: bool) -> None:
         """A header block: the response's, or its trailers."""
-        raise NotImplementedError
 
+    @abstractmethod
     def data(self, data: bytes, taken: int, ended: bool) -> None:
         """Bytes of the body, which took `taken` of the stream's window; see `give_back`."""
-        raise NotImplementedError
 
+    @abstractmethod
     def was_reset(self, code: int) -> None:
         """The server has ended the stream with RST_STREAM."""
-        raise NotImplementedError
 
+    @abstractmethod
     def was_lost(self, why: str, maybe_sent: bool) -> None:
         """The connection is gone, or going without this stream."""
-        raise NotImplementedError
 
 
 @dataclass(frozen=True)
