@@ -13,6 +13,7 @@ USAGE = """Usage: trioetcd COMMAND [flags]
 
 Commands:
   serve      start a member; takes etcd's flags (see `trioetcd serve --help`)
+  ctl        ask a cluster, or change it: etcdctl's commands and flags
   util       work on files: snapshot status, snapshot restore (etcdutl's flags)
   version    show the version
   help       show this
@@ -32,6 +33,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
             from trioetcd.cli.serve import serve
 
             return serve(flags)
+        case ["ctl", *words]:
+            from trioetcd.ctl.main import ctl
+
+            return ctl(words)
         case ["util", *words]:
             from trioetcd.cli.util import util
 

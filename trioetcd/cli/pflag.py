@@ -10,7 +10,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from trioetcd.config.values import BadValue, parse_bool, parse_uint
+from trioetcd.config.values import (
+    BadValue,
+    parse_bool,
+    parse_duration,
+    parse_int,
+    parse_uint,
+    show_duration,
+)
 
 
 class BadFlags(Exception):
@@ -21,27 +28,65 @@ class HelpAsked(Exception):
     """-h or --help."""
 
 
+Value = str | bool | int | float | tuple[str, ...]
+
+
 @dataclass(frozen=True)
 class Flag:
-    default: str | bool | int
+    """The default says what it takes: a tuple is a list of words, a float is seconds."""
+
+    default: Value
     help: str
     short: str = ""
+    kind: str = "uint"  # of whole numbers: "uint" or "int"
 
     @property
     def type(self) -> str:
-        if isinstance(self.default, bool):
-            return ""
-        return "string" if isinstance(self.default, str) else "uint"
+        match self.default:
+            case bool():
+                return ""
+            case str():
+                return "string"
+            case int():
+                return self.kind
+            case float():
+                return "duration"
+        return "strings"
 
     @property
-    def go_type(self) -> str:
-        return {"": "bool", "string": "string", "uint": "uint64"}[self.type]
+    def shown_default(self) -> str:
+        """As cobra's help shows it."""
+        match self.default:
+            case bool():
+                return "true" if self.default else "false"
+            case str():
+                return f'"{self.default}"'
+            case tuple():
+                return f"[{','.join(self.default)}]"
+            case float():
+                return show_duration(self.default)
+        return str(self.default)
 
-    def parse(self, text: str) -> str | bool | int:
+    def parse(self, text: str) -> Value:
         """Raises BadValue."""
-        if isinstance(self.default, str):
-            return text
-        return parse_bool(text) if isinstance(self.default, bool) else parse_uint(text)
+        match self.default:
+            case bool():
+                return parse_bool(text)
+            case str():
+                return text
+            case int():
+                return parse_int(text) if self.kind == "int" else parse_uint(text)
+            case float():
+                return parse_duration(text)
+        return tuple(text.split(","))
+
+    def refusal(self, text: str, error: BadValue) -> str:
+        """Why a text is no value of it, in the words of Go's parsers."""
+        why = "invalid syntax" if str(error) == "parse error" else str(error)
+        parsers = {"": "ParseBool", "uint": "ParseUint", "int": "ParseInt"}
+        if self.type in parsers:
+            return f'strconv.{parsers[self.type]}: parsing "{text}": {why}'
+        return f'time: invalid duration "{text}"'
 
 
 Flags = Mapping[str, Flag]
@@ -49,8 +94,9 @@ Flags = Mapping[str, Flag]
 
 @dataclass(frozen=True)
 class Parsed:
-    values: Mapping[str, str | bool | int]
+    values: Mapping[str, Value]
     arguments: Sequence[str]
+    given: frozenset[str] = frozenset()  # flags that were there, not their defaults
 
     def text(self, name: str) -> str:
         return str(self.values[name])
@@ -59,12 +105,25 @@ class Parsed:
         return bool(self.values[name])
 
     def number(self, name: str) -> int:
-        return int(self.values[name])
+        found = self.values[name]
+        assert isinstance(found, int)
+        return found
+
+    def seconds(self, name: str) -> float:
+        found = self.values[name]
+        assert isinstance(found, float)
+        return found
+
+    def words(self, name: str) -> tuple[str, ...]:
+        found = self.values[name]
+        assert isinstance(found, tuple)
+        return found
 
 
 def parse_flags(flags: Flags, words: Sequence[str]) -> Parsed:
     """Raises BadFlags or HelpAsked."""
     values = {name: flag.default for name, flag in flags.items()}
+    given: set[str] = set()
     arguments: list[str] = []
     rest = list(words)
     while rest:
@@ -77,10 +136,17 @@ def parse_flags(flags: Flags, words: Sequence[str]) -> Parsed:
             continue
         name, text = _one(flags, word, rest)
         try:
-            values[name] = flags[name].parse(text)
+            found = flags[name].parse(text)
         except BadValue as error:
-            raise BadFlags(_invalid(name, flags[name], text, error)) from error
-    return Parsed(values, arguments)
+            shown = f"-{flags[name].short}, --{name}" if flags[name].short else f"--{name}"
+            why = flags[name].refusal(text, error)
+            raise BadFlags(f'invalid argument "{text}" for "{shown}" flag: {why}') from error
+        before = values[name]
+        if isinstance(found, tuple) and isinstance(before, tuple) and name in given:
+            found = before + found
+        values[name] = found
+        given.add(name)
+    return Parsed(values, arguments, frozenset(given))
 
 
 def _one(flags: Flags, word: str, rest: list[str]) -> tuple[str, str]:
@@ -111,15 +177,6 @@ def _one(flags: Flags, word: str, rest: list[str]) -> tuple[str, str]:
             raise BadFlags(f"flag needs an argument: {shown}")
         return name, rest.pop(0)
     return name, text
-
-
-def _invalid(name: str, flag: Flag, text: str, error: BadValue) -> str:
-    shown = f"-{flag.short}, --{name}" if flag.short else f"--{name}"
-    why = "invalid syntax" if str(error) == "parse error" else str(error)
-    parser = "ParseBool" if isinstance(flag.default, bool) else "ParseUint"
-    return (
-        f'invalid argument "{text}" for "{shown}" flag: strconv.{parser}: parsing "{text}": {why}'
-    )
 
 
 def usage(flags: Flags) -> str:

@@ -9,10 +9,14 @@ from __future__ import annotations
 import random
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 import trio
 
-from trioetcd.client.credentials import Credentials
+if TYPE_CHECKING:
+    from google.protobuf.message import Message
+
+from trioetcd.client.credentials import Credentials, GivenToken
 from trioetcd.client.endpoints import Endpoints, Retry
 from trioetcd.client.kv import KV
 from trioetcd.client.lease import Leases
@@ -29,6 +33,15 @@ from wire.tls import ClientTLS, TLSSettings
 KEEP_ALIVE = ClientKeepAlive(interval=10.0, timeout=5.0)  # a dead server is noticed in 15 s
 
 
+A = TypeVar("A", bound="Message", covariant=True)
+
+
+class Kind(Protocol[A]):
+    """A message's class."""
+
+    def FromString(self, data: bytes, /) -> A: ...
+
+
 class Client(KV, Leases):
     """See `open_client`, which makes one.  Any number of tasks may use it."""
 
@@ -36,6 +49,24 @@ class Client(KV, Leases):
         KV.__init__(self, endpoints)
         Leases.__init__(self, endpoints, nursery)
         self._locks = Locks(endpoints, self, self, nursery)
+
+    async def call(
+        self, path: str, request: Message, kind: Kind[A], *, is_write: bool = False
+    ) -> A:
+        """Any method, by its path, such as "/etcdserverpb.KV/Range"; its answer's class is `kind`.
+
+        A write is repeated only if no server can have seen it.  Raises EtcdError.
+        """
+        send = self._endpoints.write if is_write else self._endpoints.read
+        return kind.FromString(await send(path, request.SerializeToString()))
+
+    async def log_in(self) -> None:
+        """Ask for the user's token now, and not when the first call needs it.
+
+        Raises:
+            AuthFailed: the password is wrong.
+        """
+        await self._endpoints.metadata()
 
     def watch(
         self,
@@ -97,6 +128,7 @@ async def open_client(
     *urls: str,
     user: str = "",
     password: str | Callable[[], str] = "",
+    token: str = "",
     tls: TLSSettings | None = None,
     network: Network | None = None,
     retry: Retry | None = None,
@@ -106,7 +138,8 @@ async def open_client(
     """A client of the cluster at these URLs (`http`, `https`, `unix`, `unixs`).
 
     Nothing is connected before the first call.  `tls` says whom to trust, and which certificate
-    to show, at `https` URLs.  What the block raises is raised as it is, in no group.
+    to show, at `https` URLs.  A `token`, such as a JWT, takes the place of user and password.
+    What the block raises is raised as it is, in no group.
 
     Raises:
         BadURL, TLSError: the URLs or certificates cannot be used.
@@ -123,7 +156,9 @@ async def open_client(
         Channel(network or RealNetwork(), a, chance, secure if a.secure else None, options)
         for a in addresses
     ]
-    credentials = Credentials(user, password) if user else None
+    credentials: Credentials | GivenToken | None = None
+    if token or user:
+        credentials = GivenToken(token) if token else Credentials(user, password)
     endpoints = Endpoints(channels, chance, retry or Retry(), credentials)
     failure: Exception | None = None
     async with trio.open_nursery() as nursery:

@@ -19,6 +19,19 @@ STALE = (InvalidAuthToken, AuthOldRevision)  # errors after which a new token ma
 Call = Callable[[str, bytes, Headers], Awaitable[bytes]]
 
 
+class GivenToken:
+    """A token that was made elsewhere, as a JWT may be: there is none to put in its place."""
+
+    def __init__(self, token: str) -> None:
+        self._metadata: Headers = ((b"token", token.encode()),)
+
+    async def metadata(self, call: Call) -> Headers:
+        return self._metadata
+
+    async def renew(self, call: Call, stale: Headers | None) -> Headers:
+        return self._metadata
+
+
 class Credentials:
     """`password` may be a function: it is asked whenever a token is needed."""
 

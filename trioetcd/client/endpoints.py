@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import trio
 
-from trioetcd.client.credentials import STALE, Credentials
+from trioetcd.client.credentials import STALE, Credentials, GivenToken
 from trioetcd.client.errors import fate_of_write
 from wire.errors import EtcdError
 from wire.grpc.channel import Channel
@@ -32,7 +32,7 @@ class Retry:
 
     def pause(self, round_: int, rng: random.Random) -> float:
         """After this round, counted from 0."""
-        length = min(self.first_pause * 2.0**round_, self.most)
+        length = min(self.first_pause * 2.0 ** min(round_, 30), self.most)
         return length * rng.uniform(0.8, 1.2)
 
 
@@ -44,7 +44,7 @@ class Endpoints:
         channels: Sequence[Channel],
         rng: random.Random,
         retry: Retry,
-        credentials: Credentials | None,
+        credentials: Credentials | GivenToken | None,
     ) -> None:
         self.channels = list(channels)
         self.retry = retry

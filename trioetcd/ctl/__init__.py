@@ -1,0 +1,1 @@
+"""`trioetcd ctl`: etcdctl's words, on our own client."""

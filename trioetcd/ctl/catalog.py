@@ -1,0 +1,47 @@
+"""Which module has which command: only the one that is asked for is imported."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from importlib import import_module
+
+from trioetcd.ctl.command import Command
+
+HOMES = {
+    "put": "keys",
+    "get": "keys",
+    "del": "keys",
+    "compaction": "keys",
+    "txn": "txn",
+    "watch": "watch",
+    "lease": "lease",
+    "lock": "lock",
+    "elect": "lock",
+    "version": "version",
+}
+
+
+def commands_of(word: str) -> list[Command]:
+    """Those that begin with this word; the group first, if it is one."""
+    home = HOMES.get(word)
+    if home is None:
+        return []
+    module = import_module(f"trioetcd.ctl.commands.{home}")
+    return [command for command in module.COMMANDS if command.path[0] == word]
+
+
+def all_commands() -> list[Command]:
+    """That can be run, by name."""
+    found = [command for word in HOMES for command in commands_of(word) if command.run]
+    return sorted(found, key=lambda command: command.name)
+
+
+def find(words: Sequence[str]) -> tuple[Command | None, list[Command]]:
+    """The command or group that the words name, and what is in the group."""
+    commands = commands_of(words[0]) if words else []
+    if not commands:
+        return None, []
+    for command in commands:
+        if len(words) > 1 and command.path == tuple(words[:2]):
+            return command, []
+    return commands[0], commands[1:]

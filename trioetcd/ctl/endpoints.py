@@ -1,0 +1,42 @@
+"""Which endpoints are meant: those that were named, or a domain's.
+
+Source: etcd etcdctl/ctlv3/command/global.go (endpointsFromFlagValue), client/pkg/srv/srv.go.
+"""
+
+from __future__ import annotations
+
+from trioetcd.cli.pflag import Parsed
+from trioetcd.ctl.console import Console
+from trioetcd.ctl.errors import CommandFailed
+from wire.network import NetworkError
+
+SERVICES = (("https", "etcd-client-ssl"), ("http", "etcd-client"))
+
+
+async def endpoints_of(parsed: Parsed, console: Console) -> tuple[str, ...]:
+    """Raises CommandFailed: the domain has no records."""
+    domain = parsed.text("discovery-srv")
+    if not domain:
+        return parsed.words("endpoints")
+    from wire.names import SystemNames, UnknownName  # a resolver is seldom needed
+
+    names = SystemNames()
+    suffix = parsed.text("discovery-srv-name")
+    found: list[str] = []
+    failure = ""
+    for scheme, service in SERVICES:
+        service = f"{service}-{suffix}" if suffix else service
+        try:
+            targets = await names.services(f"_{service}._tcp.{domain}")
+        except (UnknownName, NetworkError) as error:
+            failure = str(error)
+            continue
+        found += [f"{scheme}://{target.host}:{target.port}" for target in targets]
+    if not found:
+        raise CommandFailed(f"error querying DNS SRV records for {domain}: {failure}")
+    if parsed.is_on("insecure-discovery"):
+        return tuple(found)
+    for endpoint in found:
+        if not endpoint.startswith("https://"):
+            console.complain(f'ignoring discovered insecure endpoint "{endpoint}"')
+    return tuple(one for one in found if one.startswith("https://"))

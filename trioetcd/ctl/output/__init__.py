@@ -1,0 +1,1 @@
+"""What commands print: simple, json, fields, protobuf and table."""

@@ -1,0 +1,216 @@
+"""A command's way to the cluster: the endpoints that were named, and calls with a limit.
+
+Source: etcd etcdctl/ctlv3/command/global.go.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeVar
+
+import trio
+
+from trioetcd.cli.pflag import Parsed
+from trioetcd.client import Client, Retry, open_client
+from trioetcd.client.client import Kind
+from trioetcd.ctl.console import Console
+from trioetcd.ctl.errors import CommandFailed, Exit, words
+from trioetcd.ctl.output.answer import FORMATS, Answer, Style
+from wire.errors import EtcdError
+from wire.grpc.channel import ChannelOptions
+from wire.grpc.client_link import ClientKeepAlive
+from wire.network import BadURL, Network
+from wire.tls import TLSError, TLSSettings
+
+if TYPE_CHECKING:
+    from google.protobuf.message import Message
+
+PATIENT = Retry(rounds=1 << 40, first_pause=0.05, most=0.5)  # the command's deadline ends it
+TIMED_OUT = "context deadline exceeded"
+A = TypeVar("A", bound="Message")
+
+
+@dataclass(frozen=True)
+class Access:
+    """How a cluster is reached: who asks, and over which transport."""
+
+    tls: TLSSettings
+    secure: bool  # endpoints that do not say so themselves
+    user: str = ""
+    password: str = ""
+    token: str = ""
+    options: ChannelOptions | None = None
+
+    def url(self, endpoint: str) -> str:
+        """Endpoints may be given without a scheme."""
+        if "://" in endpoint:
+            return endpoint.rstrip("/")
+        return f"{'https' if self.secure else 'http'}://{endpoint}"
+
+
+@asynccontextmanager
+async def connect(
+    access: Access, endpoints: tuple[str, ...], network: Network | None
+) -> AsyncIterator[Client]:
+    """Raises CommandFailed: no client can be made of this."""
+    async with AsyncExitStack() as stack:
+        try:
+            client = await stack.enter_async_context(
+                open_client(
+                    *map(access.url, endpoints),
+                    user=access.user,
+                    password=access.password,
+                    token=access.token,
+                    tls=access.tls,
+                    network=network,
+                    retry=PATIENT,
+                    options=access.options,
+                )
+            )
+        except (BadURL, TLSError) as error:
+            raise CommandFailed(str(error), Exit.BAD_CONNECTION) from error
+        yield client
+
+
+class Session:
+    """Connects when the first call is made; `clients` closes what it has opened."""
+
+    def __init__(
+        self,
+        parsed: Parsed,
+        console: Console,
+        access: Access,
+        endpoints: tuple[str, ...],
+        clients: AsyncExitStack,
+        network: Network | None = None,
+    ) -> None:
+        self.parsed = parsed
+        self.console = console
+        self.access = access
+        self.endpoints = endpoints
+        self.style = Style(parsed.text("write-out"), hex=parsed.is_on("hex"))
+        self._clients = clients
+        self._network = network
+        self._client: Client | None = None
+
+    async def client(self) -> Client:
+        """One client of all endpoints."""
+        if self._client is None:
+            self._client = await self._clients.enter_async_context(
+                connect(self.access, self.endpoints, self._network)
+            )
+            if self.access.user:
+                await self._log_in(self._client)
+        return self._client
+
+    async def _log_in(self, client: Client) -> None:
+        """A wrong password is found before the command begins."""
+        try:
+            with self.limit():
+                await client.log_in()
+        except EtcdError as error:
+            raise CommandFailed(words(error), Exit.BAD_CONNECTION) from error
+
+    @asynccontextmanager
+    async def at(self, endpoint: str) -> AsyncIterator[Client]:
+        """A client of this endpoint alone."""
+        async with connect(self.access, (endpoint,), self._network) as client:
+            yield client
+
+    @asynccontextmanager
+    async def elsewhere(self, access: Access, endpoint: str) -> AsyncIterator[Client]:
+        """A client of another cluster."""
+        async with connect(access, (endpoint,), self._network) as client:
+            yield client
+
+    @contextmanager
+    def limit(self) -> Iterator[None]:
+        """--command-timeout.  Raises CommandFailed."""
+        try:
+            with trio.fail_after(self.parsed.seconds("command-timeout")):
+                yield
+        except trio.TooSlowError as error:
+            raise CommandFailed(TIMED_OUT) from error
+
+    async def call(
+        self, path: str, request: Message, kind: Kind[A], *, is_write: bool = False
+    ) -> A:
+        """A method's answer, within the limit.
+
+        Raises:
+            EtcdError: it was refused.
+            CommandFailed: nobody answered.
+        """
+        client = await self.client()
+        with self.limit():
+            return await client.call(path, request, kind, is_write=is_write)
+
+    async def call_at(self, endpoint: str, path: str, request: Message, kind: Kind[A]) -> A:
+        """As `call`, of one member."""
+        with self.limit():
+            async with self.at(endpoint) as client:
+                return await client.call(path, request, kind)
+
+    def show(self, answer: Answer) -> None:
+        """Raises CommandFailed: the format is not for this answer."""
+        self.console.print(answer.show(self.style))
+
+
+def check_style(parsed: Parsed) -> None:
+    """Raises CommandFailed."""
+    if parsed.text("write-out") not in FORMATS:
+        raise CommandFailed("unsupported output format", Exit.BAD_FEATURE)
+
+
+def access_of(parsed: Parsed, ask_password: Callable[[str], str]) -> Access:
+    """What the flags say.
+
+    Raises:
+        CommandFailed: they do not go together.
+    """
+    for name in ("cert", "key", "cacert"):
+        if name in parsed.given and not parsed.text(name):
+            raise CommandFailed(f"empty string is passed to --{name} option", Exit.BAD_ARGUMENTS)
+    tls = TLSSettings(
+        client_cert_file=parsed.text("cert"),
+        client_key_file=parsed.text("key"),
+        trusted_ca_file=parsed.text("cacert"),
+        skip_verify=parsed.is_on("insecure-skip-tls-verify"),
+    )
+    secure = bool(
+        parsed.text("cert")
+        or parsed.text("key")
+        or parsed.text("cacert")
+        or not parsed.is_on("insecure-transport")
+        or parsed.is_on("insecure-skip-tls-verify")
+    )
+    token = parsed.text("auth-jwt-token")
+    user, password = "", ""
+    if not token:
+        user, password = user_of(parsed.text("user"), parsed.text("password"), ask_password)
+    return Access(tls, secure, user, password, token, _options(parsed))
+
+
+def user_of(user: str, password: str, ask: Callable[[str], str]) -> tuple[str, str]:
+    """`name:password`, unless the password is given apart, or must be asked for."""
+    if not user or password:
+        return user, password
+    name, colon, password = user.partition(":")
+    return name, password if colon else ask("Password: ")
+
+
+def _options(parsed: Parsed) -> ChannelOptions:
+    keep_alive = ClientKeepAlive(
+        interval=parsed.seconds("keepalive-time"), timeout=parsed.seconds("keepalive-timeout")
+    )
+    most = parsed.number("max-recv-bytes") or (1 << 31) - 1
+    return ChannelOptions(
+        keep_alive=keep_alive,
+        receive_bytes=most,
+        connect_seconds=max(parsed.seconds("dial-timeout"), 0.001),
+    )
+
+
+__all__ = ["Access", "Session", "access_of", "check_style", "connect", "user_of"]
