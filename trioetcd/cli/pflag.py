@@ -97,6 +97,11 @@ class Parsed:
     values: Mapping[str, Value]
     arguments: Sequence[str]
     given: frozenset[str] = frozenset()  # flags that were there, not their defaults
+    after_dashes: Sequence[str] | None = None  # of the arguments; None: there was no `--`
+
+    @property
+    def all_arguments(self) -> list[str]:
+        return [*self.arguments, *(self.after_dashes or ())]
 
     def text(self, name: str) -> str:
         return str(self.values[name])
@@ -126,10 +131,11 @@ def parse_flags(flags: Flags, words: Sequence[str]) -> Parsed:
     given: set[str] = set()
     arguments: list[str] = []
     rest = list(words)
+    after_dashes: list[str] | None = None
     while rest:
         word = rest.pop(0)
         if word == "--":
-            arguments += rest
+            after_dashes = rest
             break
         if word == "-" or not word.startswith("-"):
             arguments.append(word)
@@ -146,7 +152,7 @@ def parse_flags(flags: Flags, words: Sequence[str]) -> Parsed:
             found = before + found
         values[name] = found
         given.add(name)
-    return Parsed(values, arguments, frozenset(given))
+    return Parsed(values, arguments, frozenset(given), after_dashes)
 
 
 def _one(flags: Flags, word: str, rest: list[str]) -> tuple[str, str]:

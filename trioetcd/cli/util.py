@@ -110,7 +110,7 @@ def _run(
     text = f"Usage:\n  trioetcd util {how} [flags]\n\n{own}Global Flags:\n{usage(GLOBAL)}"
     try:
         parsed = parse_flags(GLOBAL | flags, words)
-        command(parsed, list(parsed.arguments[2:]), RealDisk())
+        command(parsed, list(parsed.all_arguments[2:]), RealDisk())
     except HelpAsked:
         sys.stdout.write(text)
         return 0

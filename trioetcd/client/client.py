@@ -22,7 +22,7 @@ from trioetcd.client.kv import KV
 from trioetcd.client.lease import Leases
 from trioetcd.client.lock import DEFAULT_TTL, Hold, Locks
 from trioetcd.client.values import Data, KeyValue, prefix_range, to_bytes
-from trioetcd.client.watch import Watch, WatchRange
+from trioetcd.client.watch import Watch, WatchRange, WatchResponses
 from wire.grpc.channel import Channel, ChannelOptions
 from wire.grpc.client_link import ClientKeepAlive
 from wire.log import NullLog
@@ -94,6 +94,10 @@ class Client(KV, Leases):
             first, last = to_bytes(key or b""), to_bytes(end)
         wanted = WatchRange(first, last, start_revision, previous, progress, relist, puts, deletes)
         return Watch(self._endpoints, wanted)
+
+    def watch_responses(self, wanted: WatchRange) -> WatchResponses:
+        """As `watch`, but the server's messages themselves are handed out."""
+        return WatchResponses(self._endpoints, wanted)
 
     def lock(self, name: Data, *, ttl: int = DEFAULT_TTL) -> AbstractAsyncContextManager[Hold]:
         """`async with`: wait for the lock, hold it in the block.  See `Locks.hold`."""

@@ -114,6 +114,10 @@ class Leases:
 
     async def keep_alive_once(self, lease_id: int) -> int:
         """Start the TTL over; the TTL, or 0 if there is no such lease."""
+        return (await self.keep_alive_response(lease_id)).TTL
+
+    async def keep_alive_response(self, lease_id: int) -> etcdserverpb.LeaseKeepAliveResponse:
+        """As `keep_alive_once`: the whole message."""
         metadata = await self._endpoints.metadata()
         stream = await self._endpoints.open_stream(_KEEP_ALIVE, metadata)
         async with stream:
@@ -122,7 +126,7 @@ class Leases:
             answer = await stream.receive()
         if answer is None:
             raise Refused(Status.UNAVAILABLE, "the server has ended the stream")
-        return etcdserverpb.LeaseKeepAliveResponse.FromString(answer).TTL
+        return etcdserverpb.LeaseKeepAliveResponse.FromString(answer)
 
     async def time_to_live(self, lease_id: int, *, keys: bool = False) -> TimeToLive:
         request = etcdserverpb.LeaseTimeToLiveRequest(ID=lease_id, keys=keys)

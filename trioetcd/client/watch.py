@@ -251,3 +251,55 @@ def _event(event: mvccpb.Event) -> Event:
     kind = "delete" if event.type == mvccpb.Event.EventType.Value("DELETE") else "put"
     previous = key_value(event.prev_kv) if event.HasField("prev_kv") else None
     return Event(kind, kv.key, kv.value, kv.mod_revision, kv, previous)
+
+
+class WatchResponses:
+    """A watch whose messages are handed out as they came, for those who show them.
+
+    What was handed out before a connection broke does not come again.
+    """
+
+    def __init__(self, endpoints: Endpoints, wanted: WatchRange) -> None:
+        self._watch = _WholeResponses(endpoints, wanted)
+
+    async def __aenter__(self) -> WatchResponses:
+        """Raises what `Watch.__aenter__` raises."""
+        await self._watch.__aenter__()
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self._watch.__aexit__(kind, error, trace)
+
+    def __aiter__(self) -> WatchResponses:
+        return self
+
+    async def __anext__(self) -> etcdserverpb.WatchResponse:
+        """Raises what `__aenter__` raises."""
+        responses = self._watch.responses
+        while not responses:
+            await self._watch.__anext__()
+        self._watch.clear()
+        return responses.popleft()
+
+
+class _WholeResponses(Watch):
+    def __init__(self, endpoints: Endpoints, wanted: WatchRange) -> None:
+        super().__init__(endpoints, wanted)
+        self.responses: deque[etcdserverpb.WatchResponse] = deque()
+
+    def _take(self, answer: etcdserverpb.WatchResponse) -> None:
+        fresh = [event for event in answer.events if _revision(event) >= self.next_revision]
+        if len(fresh) < len(answer.events):
+            del answer.events[:]
+            answer.events.extend(fresh)
+        super()._take(answer)
+        if self._batches:
+            self.responses.append(answer)
+
+    def clear(self) -> None:
+        self._batches.clear()

@@ -17,6 +17,16 @@ HOMES = {
     "lease": "lease",
     "lock": "lock",
     "elect": "lock",
+    "member": "member",
+    "endpoint": "endpoint",
+    "alarm": "maintenance",
+    "defrag": "maintenance",
+    "move-leader": "maintenance",
+    "downgrade": "maintenance",
+    "auth": "auth",
+    "user": "user",
+    "role": "role",
+    "options": "version",
     "version": "version",
 }
 

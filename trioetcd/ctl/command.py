@@ -21,7 +21,8 @@ class Invocation:
 
     @property
     def arguments(self) -> list[str]:
-        return list(self.parsed.arguments)
+        """Those after `--`, too."""
+        return self.parsed.all_arguments
 
 
 Run = Callable[[Invocation], Awaitable[None]]

@@ -6,6 +6,7 @@ Source: etcd etcdctl/ctlv3/ctl.go, etcdctl/ctlv3/command/global.go, pkg/flags/fl
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from trioetcd.cli.pflag import BadFlags, Flag, Parsed
@@ -86,7 +87,7 @@ def with_environment(parsed: Parsed, environ: Mapping[str, str]) -> tuple[Parsed
                 values[name] = GLOBAL[name].parse(text)
             except BadValue as error:
                 raise CommandFailed(f'invalid value "{text}" for {key}: {error}') from error
-    return Parsed(values, parsed.arguments, parsed.given), unknown
+    return replace(parsed, values=values), unknown
 
 
 __all__ = ["GLOBAL", "BadFlags", "variable", "with_environment"]

@@ -36,3 +36,34 @@ def _shown(character: str) -> str:
     if code < 0x80:
         return f"\\x{code:02x}"
     return f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
+
+
+_ESCAPES = {shown[1]: character for character, shown in _SHORT.items()}
+_DIGITS = {"x": 2, "u": 4, "U": 8}
+
+
+def go_unquote(text: str) -> bytes:
+    """The other way; `text` has its quotes.  Raises ValueError."""
+    if len(text) < 2 or text[0] != '"' or text[-1] != '"':
+        raise ValueError("invalid syntax")
+    found, rest = bytearray(), text[1:-1]
+    while rest:
+        if rest[0] != "\\":
+            found += rest[0].encode(errors="surrogateescape")
+            rest = rest[1:]
+            continue
+        kind = rest[1:2]
+        if kind in _ESCAPES:
+            found += _ESCAPES[kind].encode()
+            rest = rest[2:]
+        elif kind in _DIGITS:
+            stop = 2 + _DIGITS[kind]
+            code = int(rest[2:stop], 16)
+            found += bytes((code,)) if kind == "x" else chr(code).encode()
+            rest = rest[stop:]
+        elif kind and kind in "01234567":
+            found.append(int(rest[1:4], 8))
+            rest = rest[4:]
+        else:
+            raise ValueError("invalid syntax")
+    return bytes(found)

@@ -1,0 +1,195 @@
+"""member list, add, remove, update, promote.
+
+Source: etcd etcdctl/ctlv3/command/member_command.go.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from trioetcd.cli.pflag import Flag
+from trioetcd.ctl.command import Command, Invocation
+from trioetcd.ctl.commands.shared import member_id
+from trioetcd.ctl.errors import CommandFailed, Exit, Misused
+from trioetcd.ctl.output.answer import Answer, Table
+from trioetcd.ctl.output.fields import header, lines
+from wire.pb import etcdserverpb
+
+_CLUSTER = "/etcdserverpb.Cluster"
+_COLUMNS = ("ID", "Status", "Name", "Peer Addrs", "Client Addrs", "Is Learner")
+_NO_ID = "member ID is not provided"
+
+
+async def list_members(said: Invocation) -> None:
+    consistency = said.parsed.text("consistency")
+    if consistency not in ("l", "s"):
+        raise CommandFailed(f'unknown consistency flag "{consistency}"', Exit.BAD_FEATURE)
+    answer = await said.session.call(
+        f"{_CLUSTER}/MemberList",
+        etcdserverpb.MemberListRequest(linearizable=consistency == "l"),
+        etcdserverpb.MemberListResponse,
+    )
+    rows = [_row(member) for member in answer.members]
+    said.session.show(
+        Answer(
+            answer,
+            "".join(", ".join(row) + "\n" for row in rows),
+            fields=lambda: lines(header(answer)) + "".join(map(_fields, answer.members)),
+            table=Table(_COLUMNS, rows),
+        )
+    )
+
+
+def _row(member: etcdserverpb.Member) -> Sequence[str]:
+    return (
+        f"{member.ID:x}",
+        "started" if member.name else "unstarted",
+        member.name,
+        ",".join(member.peerURLs),
+        ",".join(member.clientURLs),
+        "true" if member.isLearner else "false",
+    )
+
+
+def _fields(member: etcdserverpb.Member) -> str:
+    rows = [
+        ("ID", member.ID),
+        ("Name", member.name),
+        *(("PeerURL", url) for url in member.peerURLs),
+        *(("ClientURL", url) for url in member.clientURLs),
+        ("IsLearner", member.isLearner),
+    ]
+    return lines(rows) + "\n"
+
+
+async def add(said: Invocation) -> None:
+    if not said.arguments:
+        raise Misused("member name not provided")
+    if len(said.arguments) > 1:
+        text = "too many arguments"
+        if "http" in said.arguments[1]:
+            text += f", did you mean --peer-urls={said.arguments[1]}"
+        raise Misused(text)
+    name = said.arguments[0]
+    urls = [url for url in said.parsed.text("peer-urls").split(",") if url]
+    if not urls:
+        raise Misused("member peer urls not provided")
+    answer = await said.session.call(
+        f"{_CLUSTER}/MemberAdd",
+        etcdserverpb.MemberAddRequest(peerURLs=urls, isLearner=said.parsed.is_on("learner")),
+        etcdserverpb.MemberAddResponse,
+        is_write=True,
+    )
+    text = f"Member {answer.member.ID:16x} added to cluster {answer.header.cluster_id:16x}\n"
+    said.session.show(Answer(answer, text + _environment(answer, name)))
+
+
+def _environment(answer: etcdserverpb.MemberAddResponse, name: str) -> str:
+    """How the new member is to be started."""
+    cluster = ",".join(
+        f"{name if member.ID == answer.member.ID else member.name}={url}"
+        for member in answer.members
+        for url in member.peerURLs
+    )
+    return (
+        f'\nETCD_NAME="{name}"\nETCD_INITIAL_CLUSTER="{cluster}"\n'
+        f'ETCD_INITIAL_ADVERTISE_PEER_URLS="{",".join(answer.member.peerURLs)}"\n'
+        'ETCD_INITIAL_CLUSTER_STATE="existing"\n'
+    )
+
+
+async def remove(said: Invocation) -> None:
+    if len(said.arguments) != 1:
+        raise Misused(_NO_ID)
+    number = member_id(said.arguments[0])
+    answer = await said.session.call(
+        f"{_CLUSTER}/MemberRemove",
+        etcdserverpb.MemberRemoveRequest(ID=number),
+        etcdserverpb.MemberRemoveResponse,
+        is_write=True,
+    )
+    _show_done(said, answer, number, "removed from")
+
+
+async def update(said: Invocation) -> None:
+    if len(said.arguments) != 1:
+        raise Misused(_NO_ID)
+    number = member_id(said.arguments[0])
+    urls = said.parsed.text("peer-urls")
+    if not urls:
+        raise Misused("member peer urls not provided")
+    answer = await said.session.call(
+        f"{_CLUSTER}/MemberUpdate",
+        etcdserverpb.MemberUpdateRequest(ID=number, peerURLs=urls.split(",")),
+        etcdserverpb.MemberUpdateResponse,
+        is_write=True,
+    )
+    _show_done(said, answer, number, "updated in")
+
+
+async def promote(said: Invocation) -> None:
+    if len(said.arguments) != 1:
+        raise Misused(_NO_ID)
+    number = member_id(said.arguments[0])
+    answer = await said.session.call(
+        f"{_CLUSTER}/MemberPromote",
+        etcdserverpb.MemberPromoteRequest(ID=number),
+        etcdserverpb.MemberPromoteResponse,
+        is_write=True,
+    )
+    _show_done(said, answer, number, "promoted in")
+
+
+def _show_done(
+    said: Invocation,
+    answer: (
+        etcdserverpb.MemberRemoveResponse
+        | etcdserverpb.MemberUpdateResponse
+        | etcdserverpb.MemberPromoteResponse
+    ),
+    number: int,
+    what: str,
+) -> None:
+    text = f"Member {number:16x} {what} cluster {answer.header.cluster_id:16x}\n"
+    said.session.show(Answer(answer, text))
+
+
+COMMANDS = [
+    Command(("member",), "Membership related commands"),
+    Command(
+        ("member", "add"),
+        "Adds a member into the cluster",
+        add,
+        "<memberName> [options]",
+        "",
+        {
+            "peer-urls": Flag("", "comma separated peer URLs for the new member."),
+            "learner": Flag(False, "indicates if the new member is raft learner"),
+        },
+    ),
+    Command(
+        ("member", "list"),
+        "Lists all members in the cluster",
+        list_members,
+        "",
+        "A member's line has its ID, status, name, peer URLs, client URLs, and whether it is a\n"
+        "learner.",
+        {"consistency": Flag("l", "Linearizable(l) or Serializable(s)")},
+    ),
+    Command(
+        ("member", "promote"),
+        "Promotes a non-voting member in the cluster",
+        promote,
+        "<memberID>",
+        "Promotes a non-voting learner member to a voting one in the cluster.",
+    ),
+    Command(("member", "remove"), "Removes a member from the cluster", remove, "<memberID>"),
+    Command(
+        ("member", "update"),
+        "Updates a member in the cluster",
+        update,
+        "<memberID> [options]",
+        "",
+        {"peer-urls": Flag("", "comma separated peer URLs for the updated member.")},
+    ),
+]
