@@ -37,6 +37,7 @@ ALLOWED: dict[str, dict[str, str]] = {
         "actors/kernel/worker.py": "the one door to threads",
         "actors/kernel/sampler.py": "looks at threads, on one of them",
         "trioetcd/cli/logs.py": "a log file is compressed beside the server",
+        "trioetcd/ctl/commands/watch.py": "reads what is typed while watches go on",
     },
     "clock": {
         "actors/kernel/sampler.py": "a profile is of real time",
