@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from enum import IntEnum
 
+from trioetcd.client.errors import MaybeApplied, NotApplied
 from wire.errors import EtcdError, Refused
 from wire.status import Status
 
@@ -59,7 +60,14 @@ _NAMES = {
 
 
 def words(error: EtcdError) -> str:
-    """etcd's own errors say only their text; others are framed, as grpc-go frames them."""
+    """etcd's own errors say only their text; others are framed, as grpc-go frames them.
+
+    Of a write whose connection broke it is said that it may have been applied.
+    """
+    cause = error.__cause__
+    if isinstance(error, NotApplied | MaybeApplied) and isinstance(cause, EtcdError):
+        is_unknown = isinstance(error, MaybeApplied) and hasattr(cause, "maybe_sent")
+        return words(cause) + (" (maybe applied)" if is_unknown else "")
     if not isinstance(error, Refused):
         return str(error)
     if error.text.startswith("context "):

@@ -15,7 +15,6 @@ from trioetcd.ctl.flags import GLOBAL
 PROGRAM = "trioetcd ctl"
 ABOUT = "A command line client for etcd, and for trioetcd."
 API_VERSION = "3.6"
-_HELP = {"help": Flag(False, "help for {}", "h")}
 
 
 def root_help(commands: Sequence[Command], version: str) -> str:

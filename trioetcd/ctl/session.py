@@ -18,10 +18,11 @@ from trioetcd.client.client import Kind
 from trioetcd.ctl.console import Console
 from trioetcd.ctl.errors import CommandFailed, Exit, words
 from trioetcd.ctl.output.answer import FORMATS, Answer, Style
-from wire.errors import EtcdError
+from wire.errors import EtcdError, Refused
 from wire.grpc.channel import ChannelOptions
 from wire.grpc.client_link import ClientKeepAlive
 from wire.network import BadURL, Network
+from wire.status import Status
 from wire.tls import TLSError, TLSSettings
 
 if TYPE_CHECKING:
@@ -143,6 +144,11 @@ class Session:
             EtcdError: it was refused.
             CommandFailed: nobody answered.
         """
+        most = self.parsed.number("max-request-bytes")
+        if most and request.ByteSize() > most:
+            size = request.ByteSize()
+            text = f"trying to send message larger than max ({size} vs. {most})"
+            raise Refused(Status.RESOURCE_EXHAUSTED, text)
         client = await self.client()
         with self.limit():
             return await client.call(path, request, kind, is_write=is_write)

@@ -5,6 +5,8 @@ Source: Go's strconv.Quote.
 
 from __future__ import annotations
 
+import re
+
 _SHORT = {
     "\a": "\\a",
     "\b": "\\b",
@@ -40,6 +42,8 @@ def _shown(character: str) -> str:
 
 _ESCAPES = {shown[1]: character for character, shown in _SHORT.items()}
 _DIGITS = {"x": 2, "u": 4, "U": 8}
+_HEX = {count: re.compile(f"[0-9a-fA-F]{{{count}}}") for count in _DIGITS.values()}
+_OCTAL = re.compile("[0-3][0-7]{2}")
 
 
 def go_unquote(text: str) -> bytes:
@@ -58,10 +62,12 @@ def go_unquote(text: str) -> bytes:
             rest = rest[2:]
         elif kind in _DIGITS:
             stop = 2 + _DIGITS[kind]
+            if not _HEX[_DIGITS[kind]].fullmatch(rest[2:stop]):
+                raise ValueError("invalid syntax")
             code = int(rest[2:stop], 16)
             found += bytes((code,)) if kind == "x" else chr(code).encode()
             rest = rest[stop:]
-        elif kind and kind in "01234567":
+        elif _OCTAL.fullmatch(rest[1:4]):
             found.append(int(rest[1:4], 8))
             rest = rest[4:]
         else:
