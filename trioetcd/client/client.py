@@ -13,9 +13,6 @@ from typing import TYPE_CHECKING, Protocol, TypeVar
 
 import trio
 
-if TYPE_CHECKING:
-    from google.protobuf.message import Message
-
 from trioetcd.client.credentials import Credentials, GivenToken
 from trioetcd.client.endpoints import Endpoints, Retry
 from trioetcd.client.kv import KV
@@ -29,6 +26,9 @@ from wire.log import NullLog
 from wire.network import Network, RealNetwork, parse_url
 from wire.pb import etcdserverpb
 from wire.tls import ClientTLS, TLSSettings
+
+if TYPE_CHECKING:
+    from google.protobuf.message import Message
 
 KEEP_ALIVE = ClientKeepAlive(interval=10.0, timeout=5.0)  # a dead server is noticed in 15 s
 

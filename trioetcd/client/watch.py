@@ -11,12 +11,14 @@ Source: etcd api/etcdserverpb/rpc.proto (Watch), client/v3/watch.go (resume).
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import groupby
 from types import TracebackType
+from typing import Generic, Self, TypeVar
 
 import trio
 
@@ -30,6 +32,7 @@ from wire.pb import etcdserverpb, mvccpb
 from wire.status import Status
 
 CREATE_SECONDS = 5.0  # for a server to confirm a watch, before another one is asked
+T = TypeVar("T")
 _WATCH = "/etcdserverpb.Watch/Watch"
 _HAS_LEADER = ((b"hasleader", b"true"),)  # a member cut off from the others ends our stream
 _Create = etcdserverpb.WatchCreateRequest
@@ -89,10 +92,10 @@ class WatchRange:
         return etcdserverpb.WatchRequest(create_request=create).SerializeToString()
 
 
-class Watch:
-    """Iterate over the batches, from one task at a time.
+class Watching(ABC, Generic[T]):
+    """Iterate over what is handed out, from one task at a time.
 
-    Invariant: every event before `next_revision` is handed out or in `_batches`.
+    Invariant: every event before `next_revision` is handed out or in `_ready`.
     """
 
     def __init__(self, endpoints: Endpoints, wanted: WatchRange) -> None:
@@ -100,10 +103,10 @@ class Watch:
         self._endpoints = endpoints
         self._wanted = wanted
         self._stream: StreamExchange | None = None
-        self._batches: deque[Batch] = deque()  # of the last message; bounded by its size
+        self._ready: deque[T] = deque()  # of the last message; bounded by its size
         self._closed = False
 
-    async def __aenter__(self) -> Watch:
+    async def __aenter__(self) -> Self:
         """Returns when the server watches: no later event is missed.
 
         Raises:
@@ -111,9 +114,7 @@ class Watch:
             EtcdError: the watch is not allowed, or no server can be reached.
         """
         try:
-            if self._wanted.relist and not self.next_revision:
-                await self._list()
-            await self._connect()
+            await self._begin()
         except BaseException:
             self._drop()
             raise
@@ -128,19 +129,19 @@ class Watch:
         self._closed = True
         self._drop()
 
-    def __aiter__(self) -> Watch:
+    def __aiter__(self) -> Self:
         return self
 
-    async def __anext__(self) -> Batch:
+    async def __anext__(self) -> T:
         """Raises what `__aenter__` raises."""
         if self._closed:
             raise trio.ClosedResourceError
-        while not self._batches:
+        while not self._ready:
             if self._stream is None:
                 await self._connect()
             else:
                 await self._receive(self._stream)
-        return self._batches.popleft()
+        return self._ready.popleft()
 
     async def _receive(self, stream: StreamExchange) -> None:
         try:
@@ -162,30 +163,34 @@ class Watch:
 
     def _take(self, answer: etcdserverpb.WatchResponse) -> None:
         if answer.events:
-            for batch in by_revision(answer.events):
-                if batch.revision >= self.next_revision:
-                    self.next_revision = batch.revision + 1
-                    self._batches.append(batch)
+            if _revision(answer.events[0]) < self.next_revision:
+                _forget_before(self.next_revision, answer)
+            if answer.events:
+                self.next_revision = _revision(answer.events[-1]) + 1
+                self._ready.extend(self._handed_out(answer))
         elif answer.header.revision >= self.next_revision:
             self.next_revision = answer.header.revision + 1
             if self._wanted.progress:
-                self._batches.append(Batch(answer.header.revision))
+                self._ready.extend(self._handed_out(answer))
+
+    @abstractmethod
+    def _handed_out(self, answer: etcdserverpb.WatchResponse) -> Iterable[T]:
+        """What becomes of a message: its events are new, or it has none and tells of progress."""
 
     async def _canceled(self, answer: etcdserverpb.WatchResponse) -> None:
         if not answer.compact_revision:
             if "no leader" in answer.cancel_reason:
                 return  # another member may have one
             raise Refused(Status.CANCELLED, answer.cancel_reason)
-        if not self._wanted.relist:
-            raise WatchCompacted(answer.compact_revision)
-        await self._list()
+        await self._compacted(answer.compact_revision)
 
-    async def _list(self) -> None:
-        listing = await KV(self._endpoints).range(self._wanted.key, self._wanted.range_end)
-        self.next_revision = listing.revision + 1
-        self._batches.append(Batch(listing.revision, listing=listing))
+    async def _compacted(self, compact_revision: int) -> None:
+        raise WatchCompacted(compact_revision)
 
     # -- The stream
+
+    async def _begin(self) -> None:
+        await self._connect()
 
     async def _connect(self) -> None:
         """Watch from `next_revision` on, at any endpoint."""
@@ -236,6 +241,43 @@ class Watch:
             self._stream = None
 
 
+class Watch(Watching[Batch]):
+    """Hands out batches."""
+
+    async def _begin(self) -> None:
+        if self._wanted.relist and not self.next_revision:
+            await self._list()
+        await super()._begin()
+
+    def _handed_out(self, answer: etcdserverpb.WatchResponse) -> Iterable[Batch]:
+        return by_revision(answer.events) if answer.events else (Batch(answer.header.revision),)
+
+    async def _compacted(self, compact_revision: int) -> None:
+        if not self._wanted.relist:
+            raise WatchCompacted(compact_revision)
+        await self._list()
+
+    async def _list(self) -> None:
+        listing = await KV(self._endpoints).range(self._wanted.key, self._wanted.range_end)
+        self.next_revision = listing.revision + 1
+        self._ready.append(Batch(listing.revision, listing=listing))
+
+
+class WatchResponses(Watching[etcdserverpb.WatchResponse]):
+    """Hands out the messages as they came, for those who show them; it does not list."""
+
+    def _handed_out(
+        self, answer: etcdserverpb.WatchResponse
+    ) -> Iterable[etcdserverpb.WatchResponse]:
+        return (answer,)
+
+
+def _forget_before(revision: int, answer: etcdserverpb.WatchResponse) -> None:
+    later = [event for event in answer.events if _revision(event) >= revision]
+    del answer.events[:]
+    answer.events.extend(later)
+
+
 def by_revision(events: Iterable[mvccpb.Event]) -> Iterator[Batch]:
     """Events in order, those of one revision together."""
     for revision, group in groupby(events, _revision):
@@ -251,55 +293,3 @@ def _event(event: mvccpb.Event) -> Event:
     kind = "delete" if event.type == mvccpb.Event.EventType.Value("DELETE") else "put"
     previous = key_value(event.prev_kv) if event.HasField("prev_kv") else None
     return Event(kind, kv.key, kv.value, kv.mod_revision, kv, previous)
-
-
-class WatchResponses:
-    """A watch whose messages are handed out as they came, for those who show them.
-
-    What was handed out before a connection broke does not come again.
-    """
-
-    def __init__(self, endpoints: Endpoints, wanted: WatchRange) -> None:
-        self._watch = _WholeResponses(endpoints, wanted)
-
-    async def __aenter__(self) -> WatchResponses:
-        """Raises what `Watch.__aenter__` raises."""
-        await self._watch.__aenter__()
-        return self
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        await self._watch.__aexit__(kind, error, trace)
-
-    def __aiter__(self) -> WatchResponses:
-        return self
-
-    async def __anext__(self) -> etcdserverpb.WatchResponse:
-        """Raises what `__aenter__` raises."""
-        responses = self._watch.responses
-        while not responses:
-            await self._watch.__anext__()
-        self._watch.clear()
-        return responses.popleft()
-
-
-class _WholeResponses(Watch):
-    def __init__(self, endpoints: Endpoints, wanted: WatchRange) -> None:
-        super().__init__(endpoints, wanted)
-        self.responses: deque[etcdserverpb.WatchResponse] = deque()
-
-    def _take(self, answer: etcdserverpb.WatchResponse) -> None:
-        fresh = [event for event in answer.events if _revision(event) >= self.next_revision]
-        if len(fresh) < len(answer.events):
-            del answer.events[:]
-            answer.events.extend(fresh)
-        super()._take(answer)
-        if self._batches:
-            self.responses.append(answer)
-
-    def clear(self) -> None:
-        self._batches.clear()
