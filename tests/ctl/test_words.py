@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from trioetcd.client.errors import fate_of_write
 from trioetcd.ctl.commands.txn import parse_compare, split_words
 from trioetcd.ctl.errors import CommandFailed, words
-from trioetcd.ctl.output.go_quote import go_quote, go_unquote
 from wire.errors import EtcdError, KeyNotFound, Refused, RequestTimeout, TooManyRequests
+from wire.go_quote import go_quote, go_unquote
 from wire.grpc.client_errors import Unavailable
 from wire.pb import etcdserverpb
 from wire.status import Status

@@ -30,14 +30,17 @@ FLAGS = (
 FORMATS = ("simple", "json", "fields", "table", "protobuf")
 COMMAND_SECONDS = 30.0
 LEASE = "LEASE"  # in an argument, stands for the id of the lease granted last
-_GRANTED = re.compile(rb"lease ([0-9a-f]{16}) granted")
-_REPLACED = (  # what may differ between two servers
+GRANTED = re.compile(rb"lease ([0-9a-f]{16}) granted")
+REMAINING = (  # of a lease's time
     (re.compile(rb"remaining\(\d+s\)"), b"remaining(N)"),
+    (re.compile(rb'"ttl":\d+'), b'"ttl":N'),
+    (re.compile(rb'"TTL" : \d+'), b'"TTL" : N'),
+)
+_REPLACED = (  # what may differ between two servers
+    *REMAINING,
     (re.compile(rb"took = [^\n]*"), b"took = N"),
     (re.compile(rb"took: [^\n]*"), b"took: N"),
     (re.compile(rb'"took":"[^"]*"'), b'"took":"N"'),
-    (re.compile(rb'"ttl":\d+'), b'"ttl":N'),
-    (re.compile(rb'"TTL" : \d+'), b'"TTL" : N'),
     (re.compile(rb"ID=\d+,"), b"ID=N,"),  # of a client's connection, in a warning
     (re.compile(rb'"ts":"[^"]*"'), b'"ts":"N"'),
     (re.compile(rb"endpoint://client-[0-9a-f-]+/"), b"endpoint://client-N/"),
@@ -110,7 +113,7 @@ class Terminal:
             env=clean_environment(),
             timeout=COMMAND_SECONDS,
         )
-        granted = _GRANTED.search(done.stdout)
+        granted = GRANTED.search(done.stdout)
         if granted:
             self.lease = granted[1].decode()
         return self._printed(command, done.returncode, done.stdout, done.stderr)

@@ -7,27 +7,24 @@ from __future__ import annotations
 
 import re
 import subprocess
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from io import BytesIO
 from typing import NamedTuple
 
 import trio
 
+from tests.interop.commands import COMMAND_SECONDS, GRANTED, LEASE, REMAINING
 from tests.interop.etcd_process import program
 from tests.interop.processes import Server, clean_environment
 from trioetcd.ctl.console import Console
 from trioetcd.ctl.main import run_ctl
 
 FORMATS = ("simple", "json", "fields")
-COMMAND_SECONDS = 30.0
-LEASE = "LEASE"  # stands for the id of the lease granted last
-_GRANTED = re.compile(rb"lease ([0-9a-f]{16}) granted")
 _TXN = 'mod("a") > "0"\nval("a") != "q\\n"\n\nput a "9 9"\nget a\ndel qq\n\n\n'
 _TXN_ELSE = 'ver("a") = "0"\n\nput a 9\n\nget a\nget ab --prefix\n\n'
 _REPLACED = (
-    (re.compile(rb"remaining\(\d+s\)"), b"remaining(N)"),
-    (re.compile(rb'"ttl":\d+'), b'"ttl":N'),
-    (re.compile(rb'"TTL" : \d+'), b'"TTL" : N'),
+    *REMAINING,
     (re.compile(rb"took = \S+"), b"took = N"),
     (re.compile(rb'"took":"[^"]+"'), b'"took":"N"'),
     (re.compile(rb'"Took" : \S+'), b'"Took" : N'),
@@ -121,7 +118,7 @@ DIFFERENCES = {
 }
 
 
-class Terminal:
+class Terminal(ABC):
     """One of the two programs, at one server."""
 
     def __init__(self, server: Server) -> None:
@@ -132,14 +129,15 @@ class Terminal:
         """A command as one would type it, without quotes."""
         arguments = [word.replace(LEASE, self._lease) for word in command.split()]
         status, out, err = self.program(["--endpoints", self._address, *arguments], stdin.encode())
-        granted = _GRANTED.search(out) or re.search(rb'"ID"(?:: | : |:)(\d+)', out)
+        granted = GRANTED.search(out) or re.search(rb'"ID"(?:: | : |:)(\d+)', out)
         if granted and command.startswith("lease grant"):
             found = granted[1].decode()
             self._lease = found if len(found) == 16 else f"{int(found):016x}"
         return Printed(command, status, self._comparable(out), self._comparable(err))
 
+    @abstractmethod
     def program(self, arguments: list[str], stdin: bytes) -> tuple[int, bytes, bytes]:
-        raise NotImplementedError
+        """Exit status, standard output, standard error."""
 
     def _comparable(self, data: bytes) -> bytes:
         data = data.replace(self._address.encode(), b"ADDRESS")
