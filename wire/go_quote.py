@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 
-_SHORT = {
+CONTROLS = {
     "\a": "\\a",
     "\b": "\\b",
     "\f": "\\f",
@@ -15,9 +15,8 @@ _SHORT = {
     "\r": "\\r",
     "\t": "\\t",
     "\v": "\\v",
-    "\\": "\\\\",
-    '"': '\\"',
 }
+_SHORT = {**CONTROLS, "\\": "\\\\", '"': '\\"'}
 
 
 def go_quote(data: bytes | str) -> str:

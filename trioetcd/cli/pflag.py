@@ -144,7 +144,7 @@ def parse_flags(flags: Flags, words: Sequence[str]) -> Parsed:
         try:
             found = flags[name].parse(text)
         except BadValue as error:
-            shown = f"-{flags[name].short}, --{name}" if flags[name].short else f"--{name}"
+            shown = label(name, flags[name]).strip()
             why = flags[name].refusal(text, error)
             raise BadFlags(f'invalid argument "{text}" for "{shown}" flag: {why}') from error
         before = values[name]
@@ -185,12 +185,17 @@ def _one(flags: Flags, word: str, rest: list[str]) -> tuple[str, str]:
     return name, text
 
 
+def label(name: str, flag: Flag) -> str:
+    """A flag at the beginning of its line."""
+    return f"  -{flag.short}, --{name}" if flag.short else f"      --{name}"
+
+
 def usage(flags: Flags) -> str:
     """A line a flag, by name, as cobra prints them."""
     lines = []
     for name, flag in sorted(flags.items()):
-        start = f"  -{flag.short}, --{name}" if flag.short else f"      --{name}"
-        default = f' (default "{flag.default}")' if flag.default and flag.type == "string" else ""
-        lines.append((f"{start} {flag.type}".rstrip(), flag.help + default))
+        is_text = flag.default and flag.type == "string"
+        default = f" (default {flag.shown_default})" if is_text else ""
+        lines.append((f"{label(name, flag)} {flag.type}".rstrip(), flag.help + default))
     width = max(len(start) for start, _ in lines) + 3
     return "".join(f"{start.ljust(width)}{text}\n" for start, text in lines)

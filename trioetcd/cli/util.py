@@ -16,7 +16,8 @@ from actors.cluster.urls import BadURL
 from actors.wal.disk import Disk, RealDisk
 from trioetcd.cli.logs import LineLog
 from trioetcd.cli.pflag import BadFlags, Flag, HelpAsked, Parsed, parse_flags, usage
-from trioetcd.cli.status_output import FORMATS, UnsupportedFormat, show_status
+from trioetcd.cli.shown import FORMATS
+from trioetcd.cli.status_output import UnsupportedFormat, show_status
 from trioetcd.node.restore import Restoration, restore
 from wire.network import reason
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from trioetcd.cli.pflag import Flag, Parsed
+from trioetcd.ctl.errors import Misused
 
 if TYPE_CHECKING:
     from trioetcd.ctl.session import Session
@@ -23,6 +24,17 @@ class Invocation:
     def arguments(self) -> list[str]:
         """Those after `--`, too."""
         return self.parsed.all_arguments
+
+    def only_argument(self, misuse: str) -> str:
+        """Raises CommandFailed: there are none, or more."""
+        if len(self.arguments) != 1:
+            raise Misused(misuse)
+        return self.arguments[0]
+
+    def no_arguments(self, misuse: str) -> None:
+        """Raises CommandFailed: there are some."""
+        if self.arguments:
+            raise Misused(misuse)
 
 
 Run = Callable[[Invocation], Awaitable[None]]

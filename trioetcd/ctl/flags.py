@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from trioetcd.cli.pflag import BadFlags, Flag, Parsed
+from trioetcd.cli.pflag import Flag, Parsed
 from trioetcd.config.values import BadValue
 from trioetcd.ctl.errors import CommandFailed
 
@@ -88,6 +88,3 @@ def with_environment(parsed: Parsed, environ: Mapping[str, str]) -> tuple[Parsed
             except BadValue as error:
                 raise CommandFailed(f'invalid value "{text}" for {key}: {error}') from error
     return replace(parsed, values=values), unknown
-
-
-__all__ = ["GLOBAL", "BadFlags", "variable", "with_environment"]

@@ -8,7 +8,7 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Mapping, Sequence
 
-from trioetcd.cli.pflag import Flag
+from trioetcd.cli.pflag import Flag, label
 from trioetcd.ctl.command import Command
 from trioetcd.ctl.flags import GLOBAL
 
@@ -65,9 +65,9 @@ def _section(title: str, text: str) -> str:
 def options(flags: Mapping[str, Flag]) -> str:
     rows = []
     for name, flag in sorted(flags.items()):
-        start = f"  -{flag.short}, --{name}" if flag.short else f"      --{name}"
         shown = flag.shown_default
-        rows.append((start + (f"[={shown}]" if flag.type == "" else f"={shown}"), flag.help))
+        value = f"[={shown}]" if flag.type == "" else f"={shown}"
+        rows.append((label(name, flag) + value, flag.help))
     return _tabbed(rows)
 
 

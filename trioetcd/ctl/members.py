@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
 from trioetcd.ctl.command import Invocation
 from trioetcd.ctl.errors import CommandFailed, words
 from trioetcd.ctl.session import Session
 from wire.errors import EtcdError
 from wire.pb import etcdserverpb
+
+A = TypeVar("A")
 
 
 async def chosen_endpoints(said: Invocation) -> list[str]:
@@ -16,8 +21,7 @@ async def chosen_endpoints(said: Invocation) -> list[str]:
     try:
         return [url for member in await members(said.session) for url in member.clientURLs]
     except (EtcdError, CommandFailed) as error:
-        why = words(error) if isinstance(error, EtcdError) else str(error)
-        text = f"failed to fetch endpoints from etcd cluster member list: {why}"
+        text = f"failed to fetch endpoints from etcd cluster member list: {reason_of(error)}"
         raise CommandFailed(text) from error
 
 
@@ -39,6 +43,22 @@ async def status_of(session: Session, endpoint: str) -> etcdserverpb.StatusRespo
         etcdserverpb.StatusRequest(),
         etcdserverpb.StatusResponse,
     )
+
+
+async def ask_each(
+    said: Invocation, what: str, ask: Callable[[str], Awaitable[A]]
+) -> tuple[list[tuple[str, A]], bool]:
+    """The chosen endpoints' answers, one after the other, and whether one failed, which is said."""
+    found, has_failed = [], False
+    for endpoint in await chosen_endpoints(said):
+        try:
+            found.append((endpoint, await ask(endpoint)))
+        except (EtcdError, CommandFailed) as error:
+            has_failed = True
+            said.session.console.complain(
+                f"Failed to get the {what} of endpoint {endpoint} ({reason_of(error)})"
+            )
+    return found, has_failed
 
 
 def reason_of(error: EtcdError | CommandFailed) -> str:

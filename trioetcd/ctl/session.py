@@ -13,11 +13,12 @@ from typing import TYPE_CHECKING, TypeVar
 import trio
 
 from trioetcd.cli.pflag import Parsed
+from trioetcd.cli.shown import FORMATS
 from trioetcd.client import Client, Retry, open_client
 from trioetcd.client.client import Kind
 from trioetcd.ctl.console import Console
 from trioetcd.ctl.errors import CommandFailed, Exit, words
-from trioetcd.ctl.output.answer import FORMATS, Answer, Style
+from trioetcd.ctl.output.answer import Answer, Style
 from wire.errors import EtcdError, Refused
 from wire.grpc.channel import ChannelOptions
 from wire.grpc.client_link import ClientKeepAlive
@@ -114,18 +115,6 @@ class Session:
         except EtcdError as error:
             raise CommandFailed(words(error), Exit.BAD_CONNECTION) from error
 
-    @asynccontextmanager
-    async def at(self, endpoint: str) -> AsyncIterator[Client]:
-        """A client of this endpoint alone."""
-        async with connect(self.access, (endpoint,), self._network) as client:
-            yield client
-
-    @asynccontextmanager
-    async def elsewhere(self, access: Access, endpoint: str) -> AsyncIterator[Client]:
-        """A client of another cluster."""
-        async with connect(access, (endpoint,), self._network) as client:
-            yield client
-
     @contextmanager
     def limit(self) -> Iterator[None]:
         """--command-timeout.  Raises CommandFailed."""
@@ -156,7 +145,7 @@ class Session:
     async def call_at(self, endpoint: str, path: str, request: Message, kind: Kind[A]) -> A:
         """As `call`, of one member."""
         with self.limit():
-            async with self.at(endpoint) as client:
+            async with connect(self.access, (endpoint,), self._network) as client:
                 return await client.call(path, request, kind)
 
     def show(self, answer: Answer) -> None:
@@ -217,6 +206,3 @@ def _options(parsed: Parsed) -> ChannelOptions:
         receive_bytes=most,
         connect_seconds=max(parsed.seconds("dial-timeout"), 0.001),
     )
-
-
-__all__ = ["Access", "Session", "access_of", "check_style", "connect", "user_of"]

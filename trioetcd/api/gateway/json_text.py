@@ -11,19 +11,12 @@ import json
 from collections.abc import Iterator
 from typing import Any, NoReturn
 
+from wire.go_quote import CONTROLS
+
 _SPACE = " \t\r\n"
 _ESCAPES = '"\\/bfnrt'
 _DIGITS = "0123456789"
 _HEX = frozenset("0123456789abcdefABCDEF")
-_CONTROLS = {
-    "\a": "\\a",
-    "\b": "\\b",
-    "\f": "\\f",
-    "\n": "\\n",
-    "\r": "\\r",
-    "\t": "\\t",
-    "\v": "\\v",
-}
 _WORDS = {"t": "true", "f": "false", "n": "null"}
 MAX_DEPTH = 200  # of objects in objects; etcd's own messages need a dozen
 
@@ -232,5 +225,5 @@ def _quote(letter: str) -> str:
     if letter == '"':
         return "'\"'"
     if letter < " " or letter == "\x7f":
-        return f"'{_CONTROLS.get(letter) or f'{chr(92)}x{ord(letter):02x}'}'"
+        return f"'{CONTROLS.get(letter) or f'{chr(92)}x{ord(letter):02x}'}'"
     return "'" + letter.replace("\\", "\\\\") + "'"

@@ -8,7 +8,6 @@ from __future__ import annotations
 from contextlib import suppress
 
 from trioetcd.ctl.command import Command, Invocation
-from trioetcd.ctl.errors import Misused
 from trioetcd.ctl.output.answer import Answer
 from wire.errors import EtcdError, RootRoleNotGranted
 from wire.pb import etcdserverpb
@@ -17,8 +16,7 @@ AUTH = "/etcdserverpb.Auth"
 
 
 def _takes_nothing(said: Invocation, name: str) -> None:
-    if said.arguments:
-        raise Misused(f"auth {name} command does not accept any arguments")
+    said.no_arguments(f"auth {name} command does not accept any arguments")
 
 
 async def enable(said: Invocation) -> None:

@@ -12,12 +12,12 @@ from typing import Any
 import trio
 
 from trioetcd.cli.pflag import Flag
-from trioetcd.cli.status_output import show_size
+from trioetcd.cli.shown import Table, show_size
 from trioetcd.config.values import show_duration
 from trioetcd.ctl.command import Command, Invocation
 from trioetcd.ctl.errors import CommandFailed, Exit
-from trioetcd.ctl.members import chosen_endpoints, reason_of, status_of
-from trioetcd.ctl.output.answer import Answer, Table
+from trioetcd.ctl.members import ask_each, chosen_endpoints, reason_of, status_of
+from trioetcd.ctl.output.answer import Answer
 from trioetcd.ctl.output.fields import Bare, header, lines
 from trioetcd.ctl.output.go_json import go_json
 from trioetcd.ctl.session import Session
@@ -131,31 +131,30 @@ _STATUS_COLUMNS = (
 
 
 async def status(said: Invocation) -> None:
-    found: list[tuple[str, etcdserverpb.StatusResponse]] = []
-    has_failed = False
-    for endpoint in await chosen_endpoints(said):
-        try:
-            found.append((endpoint, await status_of(said.session, endpoint)))
-        except (EtcdError, CommandFailed) as error:
-            has_failed = True
-            said.session.console.complain(
-                f"Failed to get the status of endpoint {endpoint} ({reason_of(error)})"
-            )
-    rows = [_status_row(endpoint, one) for endpoint, one in found]
+    found, has_failed = await ask_each(
+        said, "status", lambda endpoint: status_of(said.session, endpoint)
+    )
     said.session.show(
-        Answer(
-            None,
-            "".join(", ".join(row) + "\n" for row in rows),
-            fields=lambda: "".join(_status_fields(*one) for one in found),
-            json=lambda: [
-                {"Endpoint": endpoint, "Status": _status_json(one)} for endpoint, one in found
-            ],
-            table=Table(_STATUS_COLUMNS, rows),
-            is_message=False,
+        _listed(
+            Table(_STATUS_COLUMNS, [_status_row(*one) for one in found]),
+            [_status_fields(*one) for one in found],
+            [{"Endpoint": endpoint, "Status": _status_json(one)} for endpoint, one in found],
         )
     )
     if has_failed:
         raise CommandFailed("", Exit.ERROR)
+
+
+def _listed(table: Table, fields: Sequence[str], shown: Sequence[Any]) -> Answer:
+    """A line, some fields and an object for each endpoint."""
+    return Answer(
+        None,
+        "".join(", ".join(row) + "\n" for row in table.rows),
+        fields=lambda: "".join(fields),
+        json=lambda: shown,
+        table=table,
+        is_message=False,
+    )
 
 
 def _status_json(status: etcdserverpb.StatusResponse) -> dict[str, Any]:
@@ -197,34 +196,19 @@ def _status_fields(endpoint: str, status: etcdserverpb.StatusResponse) -> str:
 
 
 async def hash_kv(said: Invocation) -> None:
-    found: list[tuple[str, etcdserverpb.HashKVResponse]] = []
-    has_failed = False
     request = etcdserverpb.HashKVRequest(revision=said.parsed.number("rev"))
-    for endpoint in await chosen_endpoints(said):
-        try:
-            answer = await said.session.call_at(
-                endpoint,
-                "/etcdserverpb.Maintenance/HashKV",
-                request,
-                etcdserverpb.HashKVResponse,
-            )
-            found.append((endpoint, answer))
-        except (EtcdError, CommandFailed) as error:
-            has_failed = True
-            said.session.console.complain(
-                f"Failed to get the hash of endpoint {endpoint} ({reason_of(error)})"
-            )
-    rows = [(endpoint, str(one.hash)) for endpoint, one in found]
+
+    async def ask(endpoint: str) -> etcdserverpb.HashKVResponse:
+        return await said.session.call_at(
+            endpoint, "/etcdserverpb.Maintenance/HashKV", request, etcdserverpb.HashKVResponse
+        )
+
+    found, has_failed = await ask_each(said, "hash", ask)
     said.session.show(
-        Answer(
-            None,
-            "".join(", ".join(row) + "\n" for row in rows),
-            fields=lambda: "".join(_hash_fields(*one) for one in found),
-            json=lambda: [
-                {"Endpoint": endpoint, "HashKV": _without_revision(one)} for endpoint, one in found
-            ],
-            table=Table(("endpoint", "hash"), rows),
-            is_message=False,
+        _listed(
+            Table(("endpoint", "hash"), [(endpoint, str(one.hash)) for endpoint, one in found]),
+            [_hash_fields(*one) for one in found],
+            [{"Endpoint": endpoint, "HashKV": _without_revision(one)} for endpoint, one in found],
         )
     )
     if has_failed:

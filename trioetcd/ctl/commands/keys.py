@@ -191,10 +191,8 @@ async def delete(said: Invocation) -> None:
 
 
 async def compaction(said: Invocation) -> None:
-    if len(said.arguments) != 1:
-        raise Misused("compaction command needs 1 argument")
     try:
-        revision = parse_signed(said.arguments[0])
+        revision = parse_signed(said.only_argument("compaction command needs 1 argument"))
     except BadNumber as error:
         raise CommandFailed(str(error)) from error
     request = etcdserverpb.CompactionRequest(

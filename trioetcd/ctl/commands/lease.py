@@ -32,10 +32,8 @@ def _marshalled(answer: Any) -> Any:
 
 
 async def grant(said: Invocation) -> None:
-    if len(said.arguments) != 1:
-        raise Misused("lease grant command needs TTL argument")
     try:
-        ttl = parse_signed(said.arguments[0])
+        ttl = parse_signed(said.only_argument("lease grant command needs TTL argument"))
     except BadNumber as error:
         raise Misused(f"bad TTL ({error})") from error
     request = etcdserverpb.LeaseGrantRequest(TTL=ttl)
@@ -62,9 +60,7 @@ async def grant(said: Invocation) -> None:
 
 
 async def revoke(said: Invocation) -> None:
-    if len(said.arguments) != 1:
-        raise Misused("lease revoke command needs 1 argument")
-    number = lease_id(said.arguments[0])
+    number = lease_id(said.only_argument("lease revoke command needs 1 argument"))
     request = etcdserverpb.LeaseRevokeRequest(ID=number)
     try:
         answer = await said.session.call(
@@ -76,10 +72,9 @@ async def revoke(said: Invocation) -> None:
 
 
 async def time_to_live(said: Invocation) -> None:
-    if len(said.arguments) != 1:
-        raise Misused("lease timetolive command needs lease ID as argument")
     request = etcdserverpb.LeaseTimeToLiveRequest(
-        ID=lease_id(said.arguments[0]), keys=said.parsed.is_on("keys")
+        ID=lease_id(said.only_argument("lease timetolive command needs lease ID as argument")),
+        keys=said.parsed.is_on("keys"),
     )
     try:
         answer = await said.session.call(
@@ -143,9 +138,7 @@ async def leases(said: Invocation) -> None:
 
 
 async def keep_alive(said: Invocation) -> None:
-    if len(said.arguments) != 1:
-        raise Misused("lease keep-alive command needs lease ID as argument")
-    number = lease_id(said.arguments[0])
+    number = lease_id(said.only_argument("lease keep-alive command needs lease ID as argument"))
     client = await said.session.client()
     is_once = said.parsed.is_on("once")
     while True:

@@ -25,15 +25,13 @@ _DOWNGRADE = etcdserverpb.DowngradeRequest
 
 
 async def list_alarms(said: Invocation) -> None:
-    if said.arguments:
-        raise Misused("alarm list command accepts no arguments")
+    said.no_arguments("alarm list command accepts no arguments")
     _show_alarms(said, await _alarm(said, _Alarm(action=_Alarm.GET)))
 
 
 async def disarm(said: Invocation) -> None:
     """All there are, one after the other."""
-    if said.arguments:
-        raise Misused("alarm disarm command accepts no arguments")
+    said.no_arguments("alarm disarm command accepts no arguments")
     done = etcdserverpb.AlarmResponse()
     for alarm in (await _alarm(said, _Alarm(action=_Alarm.GET))).alarms:
         request = _Alarm(action=_Alarm.DEACTIVATE, memberID=alarm.memberID, alarm=alarm.alarm)
@@ -93,10 +91,8 @@ async def defrag(said: Invocation) -> None:
 
 
 async def move_leader(said: Invocation) -> None:
-    if len(said.arguments) != 1:
-        raise Misused("move-leader command needs 1 argument")
     try:
-        target = parse_unsigned_hex(said.arguments[0])
+        target = parse_unsigned_hex(said.only_argument("move-leader command needs 1 argument"))
     except BadNumber as error:
         raise Misused(str(error)) from error
     session = said.session

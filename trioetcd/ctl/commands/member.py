@@ -6,15 +6,27 @@ Source: etcd etcdctl/ctlv3/command/member_command.go.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING, TypeVar
 
 from trioetcd.cli.pflag import Flag
+from trioetcd.cli.shown import Table
+from trioetcd.client.client import Kind
 from trioetcd.ctl.command import Command, Invocation
 from trioetcd.ctl.commands.shared import member_id
 from trioetcd.ctl.errors import CommandFailed, Exit, Misused
-from trioetcd.ctl.output.answer import Answer, Table
+from trioetcd.ctl.output.answer import Answer
 from trioetcd.ctl.output.fields import header, lines
 from wire.pb import etcdserverpb
 
+if TYPE_CHECKING:
+    from google.protobuf.message import Message
+
+Changed = TypeVar(
+    "Changed",
+    etcdserverpb.MemberRemoveResponse,
+    etcdserverpb.MemberUpdateResponse,
+    etcdserverpb.MemberPromoteResponse,
+)
 _CLUSTER = "/etcdserverpb.Cluster"
 _COLUMNS = ("ID", "Status", "Name", "Peer Addrs", "Client Addrs", "Is Learner")
 _NO_ID = "member ID is not provided"
@@ -99,58 +111,34 @@ def _environment(answer: etcdserverpb.MemberAddResponse, name: str) -> str:
 
 
 async def remove(said: Invocation) -> None:
-    if len(said.arguments) != 1:
-        raise Misused(_NO_ID)
-    number = member_id(said.arguments[0])
-    answer = await said.session.call(
-        f"{_CLUSTER}/MemberRemove",
-        etcdserverpb.MemberRemoveRequest(ID=number),
-        etcdserverpb.MemberRemoveResponse,
-        is_write=True,
-    )
-    _show_done(said, answer, number, "removed from")
+    number = member_id(said.only_argument(_NO_ID))
+    request = etcdserverpb.MemberRemoveRequest(ID=number)
+    kind = etcdserverpb.MemberRemoveResponse
+    await _change(said, "MemberRemove", request, kind, f"Member {number:16x} removed from")
 
 
 async def update(said: Invocation) -> None:
-    if len(said.arguments) != 1:
-        raise Misused(_NO_ID)
-    number = member_id(said.arguments[0])
+    number = member_id(said.only_argument(_NO_ID))
     urls = said.parsed.text("peer-urls")
     if not urls:
         raise Misused("member peer urls not provided")
-    answer = await said.session.call(
-        f"{_CLUSTER}/MemberUpdate",
-        etcdserverpb.MemberUpdateRequest(ID=number, peerURLs=urls.split(",")),
-        etcdserverpb.MemberUpdateResponse,
-        is_write=True,
-    )
-    _show_done(said, answer, number, "updated in")
+    request = etcdserverpb.MemberUpdateRequest(ID=number, peerURLs=urls.split(","))
+    kind = etcdserverpb.MemberUpdateResponse
+    await _change(said, "MemberUpdate", request, kind, f"Member {number:16x} updated in")
 
 
 async def promote(said: Invocation) -> None:
-    if len(said.arguments) != 1:
-        raise Misused(_NO_ID)
-    number = member_id(said.arguments[0])
-    answer = await said.session.call(
-        f"{_CLUSTER}/MemberPromote",
-        etcdserverpb.MemberPromoteRequest(ID=number),
-        etcdserverpb.MemberPromoteResponse,
-        is_write=True,
-    )
-    _show_done(said, answer, number, "promoted in")
+    number = member_id(said.only_argument(_NO_ID))
+    request = etcdserverpb.MemberPromoteRequest(ID=number)
+    kind = etcdserverpb.MemberPromoteResponse
+    await _change(said, "MemberPromote", request, kind, f"Member {number:16x} promoted in")
 
 
-def _show_done(
-    said: Invocation,
-    answer: (
-        etcdserverpb.MemberRemoveResponse
-        | etcdserverpb.MemberUpdateResponse
-        | etcdserverpb.MemberPromoteResponse
-    ),
-    number: int,
-    what: str,
+async def _change(
+    said: Invocation, method: str, request: Message, kind: Kind[Changed], done: str
 ) -> None:
-    text = f"Member {number:16x} {what} cluster {answer.header.cluster_id:16x}\n"
+    answer = await said.session.call(f"{_CLUSTER}/{method}", request, kind, is_write=True)
+    text = f"{done} cluster {answer.header.cluster_id:16x}\n"
     said.session.show(Answer(answer, text))
 
 

@@ -17,17 +17,15 @@ from trioetcd.ctl.errors import Misused
 from trioetcd.ctl.output import simple
 from trioetcd.ctl.output.answer import Answer
 from trioetcd.ctl.output.fields import header, lines, permission_rows
-from trioetcd.ctl.output.go_quote import go_quote
 from trioetcd.ctl.session import Session
+from wire.go_quote import go_quote
 from wire.pb import authpb, etcdserverpb
 
 TYPES = {"READ": 0, "WRITE": 1, "READWRITE": 2}
 
 
 def _one_name(said: Invocation, command: str) -> str:
-    if len(said.arguments) != 1:
-        raise Misused(f"role {command} command requires role name as its argument")
-    return said.arguments[0]
+    return said.only_argument(f"role {command} command requires role name as its argument")
 
 
 async def add(said: Invocation) -> None:
@@ -74,8 +72,7 @@ def role_answer(name: str, answer: etcdserverpb.AuthRoleGetResponse) -> Answer:
 
 
 async def list_roles(said: Invocation) -> None:
-    if said.arguments:
-        raise Misused("role list command requires no arguments")
+    said.no_arguments("role list command requires no arguments")
     answer = await said.session.call(
         f"{AUTH}/RoleList",
         etcdserverpb.AuthRoleListRequest(),

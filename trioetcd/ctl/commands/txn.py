@@ -21,12 +21,12 @@ from trioetcd.ctl.commands.keys import (
     range_request,
 )
 from trioetcd.ctl.console import Console
-from trioetcd.ctl.errors import CommandFailed, Exit, Misused
+from trioetcd.ctl.errors import CommandFailed, Exit
 from trioetcd.ctl.numbers import BadNumber, parse_hex, parse_signed
 from trioetcd.ctl.output import simple
 from trioetcd.ctl.output.answer import Answer
 from trioetcd.ctl.output.fields import lines, txn_rows
-from trioetcd.ctl.output.go_quote import go_unquote
+from wire.go_quote import go_unquote
 from wire.pb import etcdserverpb
 
 _WORDS = re.compile(r'"(?:[^"\\]|\\.)*"|\'[^\']*\'|[^\'"\s]\S*[^\'"\s]?')
@@ -136,8 +136,7 @@ def _section(console: Console, parse: Callable[[str], T]) -> list[T]:
 
 
 async def txn(said: Invocation) -> None:
-    if said.arguments:
-        raise Misused("txn command does not accept argument")
+    said.no_arguments("txn command does not accept argument")
     session, console = said.session, said.session.console
 
     def section(title: str, parse: Callable[[str], T]) -> Sequence[T]:

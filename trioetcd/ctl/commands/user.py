@@ -18,9 +18,7 @@ from wire.pb import etcdserverpb
 
 
 async def add(said: Invocation) -> None:
-    if len(said.arguments) != 1:
-        raise Misused("user add command requires user name as its argument")
-    word = said.arguments[0]
+    word = said.only_argument("user add command requires user name as its argument")
     name, password = word, ""
     if said.parsed.is_on("no-password"):
         pass
@@ -60,9 +58,7 @@ def _ask_password(said: Invocation, name: str) -> str:
 
 
 async def delete(said: Invocation) -> None:
-    if len(said.arguments) != 1:
-        raise Misused("user delete command requires user name as its argument")
-    name = said.arguments[0]
+    name = said.only_argument("user delete command requires user name as its argument")
     await change(
         said.session,
         f"{AUTH}/UserDelete",
@@ -73,9 +69,7 @@ async def delete(said: Invocation) -> None:
 
 
 async def get(said: Invocation) -> None:
-    if len(said.arguments) != 1:
-        raise Misused("user get command requires user name as its argument")
-    name = said.arguments[0]
+    name = said.only_argument("user get command requires user name as its argument")
     answer = await said.session.call(
         f"{AUTH}/UserGet",
         etcdserverpb.AuthUserGetRequest(name=name),
@@ -92,8 +86,7 @@ async def get(said: Invocation) -> None:
 
 
 async def list_users(said: Invocation) -> None:
-    if said.arguments:
-        raise Misused("user list command requires no arguments")
+    said.no_arguments("user list command requires no arguments")
     answer = await said.session.call(
         f"{AUTH}/UserList",
         etcdserverpb.AuthUserListRequest(),
@@ -104,9 +97,7 @@ async def list_users(said: Invocation) -> None:
 
 
 async def passwd(said: Invocation) -> None:
-    if len(said.arguments) != 1:
-        raise Misused("user passwd command requires user name as its argument")
-    name = said.arguments[0]
+    name = said.only_argument("user passwd command requires user name as its argument")
     await change(
         said.session,
         f"{AUTH}/UserChangePassword",

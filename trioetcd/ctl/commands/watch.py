@@ -21,9 +21,9 @@ from trioetcd.ctl.output import simple
 from trioetcd.ctl.output.answer import Answer
 from trioetcd.ctl.output.fields import lines, watch_rows
 from trioetcd.ctl.output.go_json import go_json
-from trioetcd.ctl.output.go_quote import go_quote
 from trioetcd.ctl.session import Session
 from wire.errors import EtcdError
+from wire.go_quote import go_quote
 from wire.pb import etcdserverpb
 
 NO_ARGUMENTS = "bad number of arguments"

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from trioetcd.cli.shown import Table
 from trioetcd.ctl.errors import CommandFailed, Exit
 from trioetcd.ctl.output.fields import header_fields
 from trioetcd.ctl.output.go_json import go_json
@@ -14,19 +15,11 @@ from trioetcd.ctl.output.go_json import go_json
 if TYPE_CHECKING:
     from google.protobuf.message import Message
 
-FORMATS = ("fields", "json", "protobuf", "simple", "table")
-
 
 @dataclass(frozen=True)
 class Style:
     format: str
     hex: bool = False  # keys and values, where people read them
-
-
-@dataclass(frozen=True)
-class Table:
-    columns: Sequence[str]
-    rows: Sequence[Sequence[str]]
 
 
 @dataclass(frozen=True)
@@ -57,37 +50,16 @@ class Answer:
                     return self.marshalled()
                 return self.message.SerializeToString() if self.message is not None else b""
             case "table" if self.table is not None:
-                return draw(self.table)
+                return self.table.draw()
         raise CommandFailed(f"{style.format} not supported as output format", Exit.BAD_FEATURE)
 
 
-_ESCAPED = {"<": "\\u003c", ">": "\\u003e", "&": "\\u0026", "\u2028": "\\u2028"}
+_ESCAPED = {character: f"\\u{ord(character):04x}" for character in "<>&\u2028\u2029"}
 
 
 def json_line(shown: Any) -> str:
     """As Go's encoder writes it, which keeps HTML out."""
     text = json.dumps(shown, separators=(",", ":"), ensure_ascii=False)
-    for character, escaped in (*_ESCAPED.items(), ("\u2029", "\\u2029")):
+    for character, escaped in _ESCAPED.items():
         text = text.replace(character, escaped)
     return text + "\n"
-
-
-def draw(table: Table) -> str:
-    """As olekukonko's tablewriter does: titles in the middle, cells to the right."""
-    columns = list(zip(table.columns, *table.rows, strict=True))
-    widths = [max(map(len, column)) for column in columns]
-    line = "+" + "".join("-" * (width + 2) + "+" for width in widths)
-    lines = [line, _titles(table.columns, widths), line]
-    for row in table.rows:
-        lines.append(
-            "|" + "".join(f" {cell:>{width}} |" for cell, width in zip(row, widths, strict=True))
-        )
-    return "\n".join((*lines, line)) + "\n"
-
-
-def _titles(titles: Sequence[str], widths: Sequence[int]) -> str:
-    shown = "|"
-    for title, width in zip(titles, widths, strict=True):
-        before = " " * ((width - len(title)) // 2)
-        shown += f" {before + title.upper():<{width}} |"
-    return shown

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from trioetcd.ctl.output.go_quote import go_quote
+from wire.go_quote import go_quote
 from wire.pb import etcdserverpb, mvccpb
 
 Rows = Iterable[tuple[str, object]]
