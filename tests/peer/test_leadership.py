@@ -6,6 +6,8 @@ import trio
 import trio.testing
 
 from tests.peer.cluster import Cluster, Member, three_members
+from wire.errors import TimeoutLeaderTransfer
+from wire.pb import etcdserverpb
 
 
 class Probe:
@@ -50,6 +52,20 @@ async def test_nothing_of_a_leadership_outlives_it(autojump_clock):
             assert new is heir
             assert probe.running == [(new.settings.name, term_of(new))]
         assert len(set(probe.begun)) == len(probe.begun) == 6
+
+
+async def test_who_would_move_the_lead_to_a_lost_member_does_not_wait_for_ever(autojump_clock):
+    async with three_members() as cluster:
+        leader = await cluster.leader()
+        lost = next(one for one in cluster.running if one is not leader)
+        target = lost.node.member_id
+        await lost.kill()
+        request = etcdserverpb.MoveLeaderRequest(targetID=target)
+        path = "/etcdserverpb.Maintenance/MoveLeader"
+        with trio.fail_after(60):
+            answer = await leader.caller.call(path, request, etcdserverpb.MoveLeaderResponse)
+        assert answer == TimeoutLeaderTransfer.text
+        assert (await leader.caller.put(b"a")).header.revision == 2
 
 
 async def test_a_leader_that_hears_no_quorum_gives_up_its_duties(autojump_clock):

@@ -47,7 +47,10 @@ class MaintenanceService:
         headers: HeaderWriter,
         quota: Quota,
         permissions: Permissions,
+        *,
+        timeout: float,
     ) -> None:
+        """`timeout` in seconds: for what a client asks for without a deadline of its own."""
         self._store = store
         self._machine = machine
         self._backend = backend
@@ -58,6 +61,7 @@ class MaintenanceService:
         self._headers = headers
         self._quota = quota
         self._permissions = permissions
+        self._timeout = timeout
         self.hashes = Durations(doubling(0.01, 15))
         self.revision_hashes = Durations(doubling(0.01, 15))
 
@@ -155,7 +159,8 @@ class MaintenanceService:
         target = self._membership.members.get(request.targetID)
         if target is None or target.is_learner:
             raise BadLeaderTransferee
-        with trio.move_on_at(call.deadline or float("inf")) as waiting:
+        deadline = call.deadline or trio.current_time() + self._timeout
+        with trio.move_on_at(deadline) as waiting:
             await self._raft.transfer_leadership(request.targetID)
         if waiting.cancelled_caught:
             raise TimeoutLeaderTransfer

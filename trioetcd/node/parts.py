@@ -317,6 +317,7 @@ class Parts:
             self.headers,
             self.quota,
             self.permissions,
+            timeout=settings.request_timeout,
         )
         self.auth_service = self._make_auth_service(seams)
         header, revision = self.headers.write, lambda: self.store.revision
