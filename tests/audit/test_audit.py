@@ -12,12 +12,13 @@ import trio
 
 from actors.kernel import InlineWorker
 from actors.wal.disk import DiskFull, RealDisk
+from tests.api.authentic import done, enable, log_in
 from tests.node.caller import Caller
 from trioetcd.api.observing import Ended
 from trioetcd.audit.audit import MOST_RECORDS, Audit, AuditFile, run_audit
 from trioetcd.audit.records import MOST_KEY_BYTES, Record, line_of
 from trioetcd.node.node import open_node
-from trioetcd.node.settings import NodeSettings
+from trioetcd.node.settings import NodeSettings, SimpleTokenSettings
 from wire.grpc.service import Context, Method, Peer
 from wire.log import NullLog
 from wire.pb import etcdserverpb
@@ -126,6 +127,18 @@ def test_a_key_cannot_make_a_line_of_its_own():
     assert line.count("\n") == 1
 
 
+async def test_who_ends_authentication_is_named(tmp_path: Path):
+    path = tmp_path / "audit.log"
+    tokens = SimpleTokenSettings(ttl=300.0)
+    settings = NodeSettings(data_dir=tmp_path / "n", audit_log=path, tokens=tokens, bcrypt_cost=4)
+    async with open_node(settings) as node:
+        await enable(Caller(node))
+        await done(await log_in(node, "root"), "AuthDisable")
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    assert lines[-1]["method"] == "/etcdserverpb.Auth/AuthDisable"
+    assert (lines[-1]["user"], lines[-1]["result"]) == ("root", "OK")
+
+
 def test_the_user_and_the_certificate_are_named_and_passwords_are_not():
     request = etcdserverpb.AuthUserAddRequest(name="bob", password="secret")
     peer = Peer("1.2.3.4:5", common_name="alice", secure=True)
@@ -205,7 +218,7 @@ class OneUser:
 async def test_calls_wait_while_too_much_is_unwritten(autojump_clock, tmp_path: Path):
     audit = Audit(OneUser(), lambda: 0.0)
     for _ in range(MOST_RECORDS):
-        audit._add(Method(PUT), Context(PUT, {}, Peer()), b"", "OK", "", b"")
+        audit._add(Method(PUT), Context(PUT, {}, Peer()), "bob", b"", "OK", "", b"")
     assert audit.is_full
     file = AuditFile(RealDisk(), str(tmp_path / "audit.log"), lambda: 0.0)
     with trio.fail_after(5):

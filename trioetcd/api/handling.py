@@ -27,6 +27,9 @@ class HandlingTimes:
         for method in registry.methods.values():
             self.durations[method.path] = Durations(BOUNDS)
 
+    def caller(self, context: Context) -> str:
+        return ""
+
     def ended(self, call: Ended) -> None:
         self.durations[call.method.path].note(call.seconds)
 

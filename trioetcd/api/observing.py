@@ -34,10 +34,15 @@ class Ended(NamedTuple):
     status: Status
     message: bytes  # if it was answered
     error: str  # if it was refused
+    caller: str = ""  # what `Observer.caller` said before it began
 
 
 class Observer(Protocol):
     """Nothing of it waits but `room`."""
+
+    def caller(self, context: Context) -> str:
+        """Who calls, asked before a call that may change that; empty: ask again afterwards."""
+        ...
 
     def ended(self, call: Ended) -> None: ...
 
@@ -74,7 +79,7 @@ def _unary(method: Method, observer: Observer) -> Callable[[UnaryCall], Awaitabl
     async def run(call: UnaryCall) -> bytes:
         if observer.is_full:
             await observer.room()
-        began = trio.current_time()
+        began, caller = trio.current_time(), observer.caller(call.context)
         status, message, error = Status.CANCELLED, b"", ""
         try:
             message = await handler(call)
@@ -85,7 +90,9 @@ def _unary(method: Method, observer: Observer) -> Callable[[UnaryCall], Awaitabl
             raise
         finally:
             took = trio.current_time() - began
-            observer.ended(Ended(method, call.context, call.payload, took, status, message, error))
+            observer.ended(
+                Ended(method, call.context, call.payload, took, status, message, error, caller)
+            )
 
     return run
 

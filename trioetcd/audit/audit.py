@@ -48,20 +48,29 @@ class Audit:
 
     # -- What calls leave
 
+    def caller(self, context: Context) -> str:
+        """Whose call it is.  With his AuthDisable, nobody is anybody any more."""
+        try:
+            return self._permissions.identify(context).username
+        except (EtcdError, NotYetApplied):
+            return ""  # an invalid token: the result says so
+
     def ended(self, call: Ended) -> None:
-        method, context, payload, _, status, message, error = call
+        method, context, payload, _, status, message, error, caller = call
         if method.path == WATCH and not error:
             return  # each of its watches has a line
-        self._add(method, context, payload, code_name(status), error, message)
+        caller = caller or self.caller(context)
+        self._add(method, context, caller, payload, code_name(status), error, message)
 
     def received(self, method: Method, context: Context, message: bytes) -> None:
         if method.path == WATCH and message[:1] == CREATE:
-            self._add(method, context, message, "asked", "", b"")
+            self._add(method, context, self.caller(context), message, "asked", "", b"")
 
     def _add(
         self,
         method: Method,
         context: Context,
+        caller: str,
         payload: bytes,
         result: str,
         error: str,
@@ -71,7 +80,7 @@ class Audit:
         self.records.append(
             Record(
                 now.strftime("%Y-%m-%dT%H:%M:%S.%fZ"),
-                self._user(context),
+                caller,
                 context.peer,
                 method.path,
                 payload,
@@ -82,12 +91,6 @@ class Audit:
         )
         if len(self.records) == 1:
             self.gathered.set()
-
-    def _user(self, context: Context) -> str:
-        try:
-            return self._permissions.identify(context).username
-        except (EtcdError, NotYetApplied):
-            return ""  # an invalid token: the result says so
 
     @property
     def is_full(self) -> bool:
