@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from trioetcd.api.access import Access
-from wire.grpc.service import Peer
+from trioetcd.api.gateway.gateway import Gateway
+from wire.grpc.service import Peer, Registry
 from wire.http import HTTPRequest, HTTPResponse
 
 
@@ -53,6 +54,23 @@ async def test_whoever_asks_for_options_is_told_them_and_nothing_else():
     assert dict(response.headers)[b"access-control-allow-methods"] == (
         b"POST, GET, OPTIONS, PUT, DELETE"
     )
+
+
+async def test_a_name_that_would_count_for_nothing_is_refused_at_the_gateway():
+    """etcd's CVE of a gateway that calls in its own name: who has one must use gRPC."""
+    counts = True
+    access = Access(pages, Gateway(Registry()), names_count=lambda: counts)
+
+    async def status(path: str, name: str) -> int:
+        peer = Peer(secure=True, common_name=name)
+        return (await access.handle(HTTPRequest("POST", path, peer=peer))).status
+
+    assert await status("/v3/kv/range", "alice") == 400
+    assert await status("/v3beta/kv/range", "alice") == 400
+    assert await status("/v3/kv/range", "") == 501
+    assert await status("/version", "alice") == 200
+    counts = False
+    assert await status("/v3/kv/range", "alice") == 501
 
 
 async def test_without_a_gateway_its_paths_are_pages():

@@ -7,7 +7,7 @@ Source: etcd server/embed/serve.go (accessController), pkg/cors; CVE-2018-5702.
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 
 from trioetcd.api.gateway.gateway import PREFIXES, Gateway
 from wire.http import HTTPHandler, HTTPRequest, HTTPResponse, Sender
@@ -17,6 +17,11 @@ MISDIRECTED = 421
 _METHODS = (b"access-control-allow-methods", b"POST, GET, OPTIONS, PUT, DELETE")
 _HEADERS = (b"access-control-allow-headers", b"accept, content-type, authorization")
 _TEXT = (b"content-type", b"text/plain; charset=utf-8")
+_NO_SNIFFING = (b"x-content-type-options", b"nosniff")
+_NAME_IGNORED = (
+    b"CommonName of client sending a request against gateway will be ignored"
+    b" and not used as expected\n"
+)
 
 Header = tuple[bytes, bytes]
 
@@ -31,23 +36,29 @@ class Access:
         *,
         origins: Collection[str] = (ANY,),
         hosts: Collection[str] = (ANY,),
+        names_count: Callable[[], bool] = lambda: False,
     ) -> None:
         """`origins` whose scripts may call, and `hosts` as which we may be addressed in plain
-        HTTP; ANY among them means all."""
+        HTTP; ANY among them means all.  While `names_count`, certificates name users: of the
+        gateway's calls that would not be true, so whoever has such a certificate is refused."""
         self._pages = pages
         self._gateway = gateway
         self._origins = frozenset(origins)
         self._hosts = frozenset(hosts)
+        self._names_count = names_count
 
     async def handle(self, request: HTTPRequest) -> HTTPResponse:
         if not request.peer.secure and not self._is_known(request.header(b"host") or b""):
             host = (request.header(b"host") or b"").decode("ascii", "replace")
             words = f"unknown host {host!r}: use TLS, or add it to --host-whitelist\n"
             return HTTPResponse(MISDIRECTED, words.encode(), [_TEXT])
+        for_gateway = self._gateway is not None and request.path.startswith(PREFIXES)
+        if for_gateway and request.peer.common_name and self._names_count():
+            return HTTPResponse(400, _NAME_IGNORED, [_TEXT, _NO_SNIFFING])
         cors = self._cors(request)
         if request.method == "OPTIONS":
             return HTTPResponse(200, b"", cors)
-        if self._gateway is not None and request.path.startswith(PREFIXES):
+        if for_gateway and self._gateway is not None:
             response = await self._gateway.handle(request)
         else:
             response = await self._pages(request)

@@ -82,6 +82,7 @@ async def serve_node(config: ServerConfig, log: Log, open_node: OpenNode) -> Asy
                 Gateway(node.registry, limits.message_bytes) if config.http.gateway else None,
                 origins=config.http.cors,
                 hosts=config.http.host_whitelist,
+                names_count=lambda: settings.client_cert_auth and node.parts.auth.enabled,
             )
             # With URLs of its own, HTTP is served there alone.
             beside = not_found if pages else access.handle
