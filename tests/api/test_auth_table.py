@@ -139,6 +139,7 @@ TABLE: dict[str, Row] = {
         v3electionpb.ResignRequest(leader=v3electionpb.LeaderKey(name=KEY, key=KEY)), BY_RIGHT
     ),
     "grpc.health.v1.Health/Check": Row(healthpb.HealthCheckRequest(), ANYBODY),
+    "grpc.health.v1.Health/List": Row(healthpb.HealthListRequest(), ANYBODY),
     "grpc.health.v1.Health/Watch": Row(healthpb.HealthCheckRequest(), ANYBODY),
     # What can be asked of the server is no secret; it need not be asked anything here.
     "grpc.reflection.v1.ServerReflection/ServerReflectionInfo": Row(pb.StatusRequest(), ANYBODY),

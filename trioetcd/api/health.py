@@ -19,12 +19,19 @@ _Response = healthpb.HealthCheckResponse
 class HealthService:
     def register(self, registry: Registry) -> None:
         registry.unary(f"{_SERVICE}/Check", self.check)
+        registry.unary(f"{_SERVICE}/List", self.list)
         registry.stream(f"{_SERVICE}/Watch", self.watch, "server_stream")
 
     async def check(self, call: UnaryCall) -> bytes:
         if parse(healthpb.HealthCheckRequest, call.payload).service:
             raise UnknownHealthService
         return _Response(status=_Response.SERVING).SerializeToString()
+
+    async def list(self, call: UnaryCall) -> bytes:
+        """The one service there is, which has no name, and its state."""
+        parse(healthpb.HealthListRequest, call.payload)
+        statuses = {"": _Response(status=_Response.SERVING)}
+        return healthpb.HealthListResponse(statuses=statuses).SerializeToString()
 
     async def watch(self, stream: ServerStream) -> None:
         """The state now, and every change of it: there is none before the port closes."""
