@@ -8,7 +8,10 @@ from collections.abc import AsyncIterator
 import pytest
 import trio
 
+from tests.api.rpcs import RPCS
+from tests.architecture.source import ROOT
 from tests.node.caller import Caller
+from trioetcd.api.gateway.routes import ROUTES
 from trioetcd.api.parse import parse
 from trioetcd.node.node import Node, open_node
 from trioetcd.node.settings import NodeSettings
@@ -27,6 +30,8 @@ from wire.http import HTTPRequest
 from wire.pb import etcdserverpb, healthpb
 
 RANGE = etcdserverpb.RangeRequest
+PAGES = ["/version", "/health", "/livez", "/readyz", "/metrics", "/debug/vars"]
+GONE = ["/config/local/log", "/debug/pprof"]
 
 
 @pytest.fixture
@@ -45,14 +50,31 @@ async def kv(caller: Caller, name: str, request):
     return await caller.call(f"/etcdserverpb.KV/{name}", request, response)
 
 
-SERVED = """Range RangeStream Put DeleteRange Txn Compact Watch LeaseGrant LeaseRevoke
-    LeaseKeepAlive LeaseTimeToLive LeaseLeases MemberList Alarm Status Defragment Hash HashKV
-    MoveLeader Snapshot Check"""
+REFLECTION = "grpc.reflection."  # which etcd does not offer
 
 
-async def test_every_rpc_of_this_release_is_there(node: Node):
-    served = {path.decode().rpartition("/")[2] for path in node.registry.methods}
-    assert served >= set(SERVED.split())
+async def test_every_rpc_of_etcd_is_there_and_of_its_kind(node: Node):
+    served = {one.path: one.kind for one in node.registry.methods.values()}
+    assert {path: kind for path, kind in served.items() if REFLECTION not in path} == {
+        rpc.path: rpc.kind for rpc in RPCS
+    }
+
+
+def test_every_page_of_the_gateway_leads_to_its_rpc():
+    led = {page: route.method for page, route in ROUTES.items()}
+    assert led == {page: rpc.path for rpc in RPCS for page in rpc.pages}
+
+
+@pytest.mark.parametrize("path", PAGES)
+async def test_every_page_beside_the_gateway_is_there(node: Node, path: str):
+    assert (await node.web.handle(HTTPRequest("GET", path))).status == 200
+
+
+@pytest.mark.parametrize("path", GONE)
+async def test_a_page_that_is_not_here_is_a_difference_that_is_written_down(node: Node, path: str):
+    assert (await node.web.handle(HTTPRequest("GET", path))).status == 404
+    text = (ROOT / "ARCHITECTURE.md").read_text()
+    assert f"`{path}`" in text[text.index("## Differences from etcd") :]
 
 
 async def test_bytes_that_are_no_message_get_grpcs_words(node: Node):
@@ -218,6 +240,10 @@ async def test_health_is_serving(caller: Caller):
     assert answer.status == response.SERVING
     unknown = await caller.call("/grpc.health.v1.Health/Check", request(service="x"), response)
     assert unknown == UnknownHealthService.text
+    listed = await caller.call(
+        "/grpc.health.v1.Health/List", healthpb.HealthListRequest(), healthpb.HealthListResponse
+    )
+    assert {name: one.status for name, one in listed.statuses.items()} == {"": response.SERVING}
 
 
 async def page(node: Node, target: str, method: str = "GET", accept: bytes = b"*/*"):
