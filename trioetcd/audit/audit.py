@@ -77,9 +77,10 @@ class Audit:
         message: bytes,
     ) -> None:
         now = datetime.datetime.fromtimestamp(self._unix_seconds(), datetime.UTC)
+        time = now.replace(tzinfo=None).isoformat(timespec="microseconds") + "Z"
         self.records.append(
             Record(
-                now.strftime("%Y-%m-%dT%H:%M:%S.%fZ"),
+                time,
                 caller,
                 context.peer,
                 method.path,

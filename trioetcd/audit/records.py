@@ -20,6 +20,7 @@ MOST_KEY_BYTES = 1024  # of one key
 _WATCH = "/etcdserverpb.Watch/Watch"
 _WITH_KEYS = {"/etcdserverpb.KV/Range", "/etcdserverpb.KV/Put", "/etcdserverpb.KV/DeleteRange"}
 _TXN = "/etcdserverpb.KV/Txn"
+_encode = json.JSONEncoder(separators=(",", ":")).encode  # `dumps` would make one for each line
 
 
 class Record(NamedTuple):
@@ -51,7 +52,7 @@ def line_of(record: Record) -> str:
     shown["result"] = record.result
     if record.error:
         shown["error"] = record.error
-    return json.dumps(shown, separators=(",", ":")) + "\n"
+    return _encode(shown) + "\n"
 
 
 def revision_of(message: bytes) -> int:
