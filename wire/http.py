@@ -58,9 +58,13 @@ class HTTPResponse:
     play: Callable[[Sender], Awaitable[None]] | None = None
 
 
+_PLAIN = [
+    (b"content-type", b"text/plain; charset=utf-8"),
+    (b"x-content-type-options", b"nosniff"),
+]
 HTTPHandler = Callable[[HTTPRequest], Awaitable[HTTPResponse]]
 
 
 async def not_found(request: HTTPRequest) -> HTTPResponse:
     """The handler of a server that speaks only gRPC."""
-    return HTTPResponse(404, b"404 page not found\n", [(b"content-type", b"text/plain")])
+    return HTTPResponse(404, b"404 page not found\n", list(_PLAIN))

@@ -70,6 +70,14 @@ async def test_every_page_beside_the_gateway_is_there(node: Node, path: str):
     assert (await node.web.handle(HTTPRequest("GET", path))).status == 200
 
 
+async def test_those_who_only_measure_see_nothing_of_the_inside(node: Node):
+    pages = node.web.monitoring()
+    for path in ("/metrics", "/health", "/livez", "/readyz", "/readyz/non_learner"):
+        assert (await pages.handle(HTTPRequest("GET", path))).status == 200, path
+    for path in ("/version", "/debug/vars", "/debug/actors", "/members", "/"):
+        assert (await pages.handle(HTTPRequest("GET", path))).status == 404, path
+
+
 @pytest.mark.parametrize("path", GONE)
 async def test_a_page_that_is_not_here_is_a_difference_that_is_written_down(node: Node, path: str):
     assert (await node.web.handle(HTTPRequest("GET", path))).status == 404

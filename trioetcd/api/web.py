@@ -22,6 +22,7 @@ from wire.version import ETCD_VERSION, STORAGE_VERSION
 
 _JSON = [(b"content-type", b"application/json")]
 _TEXT = [(b"content-type", b"text/plain; charset=utf-8")]
+_NO_SNIFFING = (b"x-content-type-options", b"nosniff")
 
 
 Page = Callable[[HTTPRequest], Awaitable[HTTPResponse]]
@@ -30,7 +31,8 @@ Page = Callable[[HTTPRequest], Awaitable[HTTPResponse]]
 class Pages:
     """Routes a request to the page that answers it."""
 
-    pages: dict[str, Page]
+    def __init__(self, pages: dict[str, Page]) -> None:
+        self.pages = pages
 
     def add(self, path: str, page: Page) -> None:
         self.pages[path] = page
@@ -40,9 +42,12 @@ class Pages:
         if page is None:
             return await not_found(request)
         if request.method not in ("GET", "HEAD"):
-            headers = [(b"allow", b"GET"), *_TEXT, (b"x-content-type-options", b"nosniff")]
+            headers = [(b"allow", b"GET"), *_TEXT, _NO_SNIFFING]
             return HTTPResponse(405, b"Method Not Allowed\n", headers)
         return await page(request)
+
+
+MONITORING = ("/metrics", "/health", "/livez", "/readyz")  # and what is below them
 
 
 class Web(Pages):
@@ -63,12 +68,19 @@ class Web(Pages):
         self._reads = reads
         self.healthy = self.unhealthy = 0  # answers of /health
         self.probes = Probes(membership, alarms, status, reads)
-        self.pages = {
-            "/version": self.version,
-            "/health": self.health,
-            "/debug/actors": self.actors,
-            **self.probes.pages,
-        }
+        super().__init__(
+            {
+                "/version": self.version,
+                "/health": self.health,
+                "/debug/actors": self.actors,
+                **self.probes.pages,
+            }
+        )
+
+    def monitoring(self) -> Pages:
+        """What `--listen-metrics-urls` serve: how the member is, and nothing of its inside."""
+        chosen = {path: page for path, page in self.pages.items() if _root(path) in MONITORING}
+        return Pages(chosen)
 
     async def version(self, request: HTTPRequest) -> HTTPResponse:
         return version_page(self._membership)
@@ -82,9 +94,9 @@ class Web(Pages):
         body = json.dumps(shown, separators=(",", ":")).encode()
         if reason:
             self.unhealthy += 1
-            return HTTPResponse(503, body + b"\n", list(_JSON))
+            return HTTPResponse(503, body + b"\n", [*_TEXT, _NO_SNIFFING])
         self.healthy += 1
-        return HTTPResponse(200, body, list(_JSON))
+        return HTTPResponse(200, body, list(_TEXT))  # what Go takes it for
 
     async def _complaint(self, excluded: set[str], serializable: bool) -> str:
         for row in self._alarms.get():
@@ -115,7 +127,7 @@ class PeerWeb(Pages):
 
     def __init__(self, membership: Membership) -> None:
         self._membership = membership
-        self.pages = {"/version": self.version, "/members": self.members}
+        super().__init__({"/version": self.version, "/members": self.members})
 
     async def version(self, request: HTTPRequest) -> HTTPResponse:
         return version_page(self._membership)
@@ -124,6 +136,10 @@ class PeerWeb(Pages):
         body = b"[%b]\n" % b",".join(member.to_json() for member in self._membership.all)
         cluster = (b"x-etcd-cluster-id", b"%x" % self._membership.cluster_id)
         return HTTPResponse(200, body, [*_JSON, cluster])
+
+
+def _root(path: str) -> str:
+    return "/" + path.split("/")[1]
 
 
 def version_page(membership: Membership) -> HTTPResponse:

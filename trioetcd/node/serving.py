@@ -88,7 +88,7 @@ async def serve_node(config: ServerConfig, log: Log, open_node: OpenNode) -> Asy
             beside = not_found if pages else access.handle
             for_clients = Answers(node.registry, beside, limits, keep_alive)
             for_pages = Answers(Registry(), access.handle, limits, keep_alive)
-            for_metrics = Answers(Registry(), web, limits, keep_alive)
+            for_metrics = Answers(Registry(), node.web.monitoring().handle, limits, keep_alive)
             ports = [
                 *_ports(clients, for_clients, client_tls, log),
                 *_ports(pages, for_pages, client_tls, log),
