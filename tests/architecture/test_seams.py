@@ -28,6 +28,7 @@ ALLOWED: dict[str, dict[str, str]] = {
         "actors/wal/disk.py": "the disk seam",
         "actors/backend/lmdb_engine.py": "the backend's disk seam",
         "trioetcd/metrics/process.py": "/proc, which is no disk",
+        "trioetcd/client/snapshot.py": "a snapshot that the program wants in a file",
         "trioetcd/cli/logs.py": "log files",
         "trioetcd/config/tokens.py": "keys of tokens",
         "trioetcd/cli/rotation.py": "log files that are put aside",
@@ -36,6 +37,7 @@ ALLOWED: dict[str, dict[str, str]] = {
     "threads": {
         "actors/kernel/worker.py": "the one door to threads",
         "actors/kernel/sampler.py": "looks at threads, on one of them",
+        "trioetcd/client/snapshot.py": "waits for the disk beside the program's loop",
         "trioetcd/cli/logs.py": "a log file is compressed beside the server",
         "trioetcd/ctl/commands/watch.py": "reads what is typed while watches go on",
     },

@@ -1,16 +1,21 @@
 """The Trio client, for trioetcd and for Go's etcd."""
 
+from trioetcd.client.auth import Auth, AuthStatus, Permission
 from trioetcd.client.client import Client, open_client
+from trioetcd.client.cluster import Cluster, Member
 from trioetcd.client.endpoints import Retry
 from trioetcd.client.errors import (
     LeaseLost,
     MaybeApplied,
     NotApplied,
+    SnapshotDamaged,
     WatchCompacted,
     maybe_applied,
 )
 from trioetcd.client.lease import Lease, TimeToLive
 from trioetcd.client.lock import Hold
+from trioetcd.client.maintenance import Alarm, KeysHash, Maintenance, MemberStatus
+from trioetcd.client.snapshot import SavedSnapshot, SnapshotChunks
 from trioetcd.client.txn import (
     Deleted,
     Put,
@@ -29,20 +34,32 @@ from trioetcd.client.watch import Batch, Event, Watch
 from wire.errors import EtcdError
 
 __all__ = [
+    "Alarm",
+    "Auth",
+    "AuthStatus",
     "Batch",
     "Client",
+    "Cluster",
     "Deleted",
     "EtcdError",
     "Event",
     "Hold",
     "KeyValue",
+    "KeysHash",
     "Lease",
     "LeaseLost",
     "Listing",
+    "Maintenance",
     "MaybeApplied",
+    "Member",
+    "MemberStatus",
     "NotApplied",
+    "Permission",
     "Put",
     "Retry",
+    "SavedSnapshot",
+    "SnapshotChunks",
+    "SnapshotDamaged",
     "TimeToLive",
     "Txn",
     "Watch",

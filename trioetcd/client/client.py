@@ -9,56 +9,39 @@ from __future__ import annotations
 import random
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from typing import TYPE_CHECKING, Protocol, TypeVar
 
 import trio
 
+from trioetcd.client.auth import Auth
+from trioetcd.client.calls import Calls
+from trioetcd.client.cluster import Cluster
 from trioetcd.client.credentials import Credentials, GivenToken
 from trioetcd.client.endpoints import Endpoints, Retry
 from trioetcd.client.kv import KV
 from trioetcd.client.lease import Leases
 from trioetcd.client.lock import DEFAULT_TTL, Hold, Locks
-from trioetcd.client.values import Data, KeyValue, prefix_range, to_bytes
+from trioetcd.client.maintenance import Maintenance
+from trioetcd.client.values import Data, KeyValue, range_of
 from trioetcd.client.watch import Watch, WatchRange, WatchResponses
 from wire.grpc.channel import Channel, ChannelOptions
 from wire.grpc.client_link import ClientKeepAlive
 from wire.log import NullLog
 from wire.network import Network, RealNetwork, parse_url
-from wire.pb import etcdserverpb
 from wire.tls import ClientTLS, TLSSettings
-
-if TYPE_CHECKING:
-    from google.protobuf.message import Message
 
 KEEP_ALIVE = ClientKeepAlive(interval=10.0, timeout=5.0)  # a dead server is noticed in 15 s
 
 
-A = TypeVar("A", bound="Message", covariant=True)
-
-
-class Kind(Protocol[A]):
-    """A message's class."""
-
-    def FromString(self, data: bytes, /) -> A: ...
-
-
-class Client(KV, Leases):
+class Client(KV, Leases, Calls):
     """See `open_client`, which makes one.  Any number of tasks may use it."""
 
     def __init__(self, endpoints: Endpoints, nursery: trio.Nursery) -> None:
         KV.__init__(self, endpoints)
         Leases.__init__(self, endpoints, nursery)
+        self.auth = Auth(endpoints)
+        self.cluster = Cluster(endpoints)
+        self.maintenance = Maintenance(endpoints)
         self._locks = Locks(endpoints, self, self, nursery)
-
-    async def call(
-        self, path: str, request: Message, kind: Kind[A], *, is_write: bool = False
-    ) -> A:
-        """Any method, by its path, such as "/etcdserverpb.KV/Range"; its answer's class is `kind`.
-
-        A write is repeated only if no server can have seen it.  Raises EtcdError.
-        """
-        send = self._endpoints.write if is_write else self._endpoints.read
-        return kind.FromString(await send(path, request.SerializeToString()))
 
     async def log_in(self) -> None:
         """Ask for the user's token now, and not when the first call needs it.
@@ -86,12 +69,7 @@ class Client(KV, Leases):
         With `relist` the first batch is a listing of what is there, and so is a later one if
         events were lost to compaction.
         """
-        if (key is None) == (prefix is None):
-            raise ValueError("watch either a key or a prefix")
-        if prefix is not None:
-            first, last = prefix_range(prefix)
-        else:
-            first, last = to_bytes(key or b""), to_bytes(end)
+        first, last = range_of(key, prefix, end)
         wanted = WatchRange(first, last, start_revision, previous, progress, relist, puts, deletes)
         return Watch(self._endpoints, wanted)
 
@@ -116,15 +94,6 @@ class Client(KV, Leases):
     def observe(self, name: Data) -> AsyncIterator[KeyValue]:
         """Who leads in an election, now and later."""
         return self._locks.observe(name)
-
-    async def status(self) -> etcdserverpb.StatusResponse:
-        """Of one of the members."""
-        answer = await self._endpoints.read("/etcdserverpb.Maintenance/Status", b"")
-        return etcdserverpb.StatusResponse.FromString(answer)
-
-    async def members(self) -> list[etcdserverpb.Member]:
-        answer = await self._endpoints.read("/etcdserverpb.Cluster/MemberList", b"")
-        return list(etcdserverpb.MemberListResponse.FromString(answer).members)
 
 
 @asynccontextmanager

@@ -19,6 +19,7 @@ from wire.grpc.channel import Channel
 from wire.grpc.client_calls import StreamExchange
 from wire.grpc.client_errors import ChannelClosed, TimedOut
 from wire.http2.headers import Headers
+from wire.network import parse_url
 from wire.status import Status
 
 
@@ -51,6 +52,18 @@ class Endpoints:
         self.rng = rng
         self._credentials = credentials
         self._turn = rng.randrange(len(self.channels))
+
+    def only(self, url: str) -> Endpoints:
+        """The same with one of its servers alone.
+
+        Raises:
+            ValueError: it is none of them.
+        """
+        address = parse_url(url)
+        found = [channel for channel in self.channels if channel.address == address]
+        if not found:
+            raise ValueError(f"not an endpoint of this client: {url}")
+        return Endpoints(found, self.rng, self.retry, self._credentials)
 
     def next_channel(self) -> Channel:
         self._turn = (self._turn + 1) % len(self.channels)

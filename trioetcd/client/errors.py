@@ -4,6 +4,7 @@
     ├─ NotApplied        no server has seen the write
     ├─ MaybeApplied      it may have been seen, or may still be carried out: look before you repeat
     ├─ WatchCompacted    a watch missed events that are gone
+    ├─ SnapshotDamaged   a snapshot did not come as the server has it
     └─ LeaseLost         a lease, lock or leadership has ended, or may be about to
 
 Source: etcd client/v3/retry.go (isSafeRetryMutableRPC).
@@ -41,6 +42,13 @@ class WatchCompacted(Compacted):
     def __init__(self, compact_revision: int) -> None:
         super().__init__()
         self.compact_revision = compact_revision  # the oldest that can be watched
+
+
+class SnapshotDamaged(Refused):
+    """What came of a snapshot is not what the server has."""
+
+    def __init__(self, why: str) -> None:
+        super().__init__(Status.DATA_LOSS, f"snapshot is damaged: {why}")
 
 
 class LeaseLost(Refused):

@@ -52,5 +52,18 @@ def prefix_range(prefix: Data) -> tuple[bytes, bytes]:
     return start or b"\0", prefix_end(start)
 
 
+def range_of(key: Data | None, prefix: Data | None, end: Data) -> tuple[bytes, bytes]:
+    """Key and range end of what a method was given: a key, from a key up to `end`, or a prefix.
+
+    Raises:
+        ValueError: it was given both a key and a prefix, or neither.
+    """
+    if (key is None) == (prefix is None):
+        raise ValueError("give either a key or a prefix")
+    if prefix is not None:
+        return prefix_range(prefix)
+    return to_bytes(key or b""), to_bytes(end)
+
+
 def key_value(kv: mvccpb.KeyValue) -> KeyValue:
     return KeyValue(kv.key, kv.value, kv.create_revision, kv.mod_revision, kv.version, kv.lease)

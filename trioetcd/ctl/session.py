@@ -15,7 +15,7 @@ import trio
 from trioetcd.cli.pflag import Parsed
 from trioetcd.cli.shown import FORMATS
 from trioetcd.client import Client, Retry, open_client
-from trioetcd.client.client import Kind
+from trioetcd.client.calls import Kind
 from trioetcd.ctl.console import Console
 from trioetcd.ctl.errors import CommandFailed, Exit, words
 from trioetcd.ctl.output.answer import Answer, Style

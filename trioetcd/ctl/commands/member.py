@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from trioetcd.cli.pflag import Flag
 from trioetcd.cli.shown import Table
-from trioetcd.client.client import Kind
+from trioetcd.client.calls import Kind
 from trioetcd.ctl.command import Command, Invocation
 from trioetcd.ctl.commands.shared import member_id
 from trioetcd.ctl.errors import CommandFailed, Exit, Misused

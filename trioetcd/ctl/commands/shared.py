@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from trioetcd.client.client import Kind
+from trioetcd.client.calls import Kind
 from trioetcd.ctl.errors import Misused
 from trioetcd.ctl.numbers import BadNumber, parse_hex, parse_unsigned_hex
 from trioetcd.ctl.output.answer import Answer
