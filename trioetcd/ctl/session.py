@@ -94,18 +94,25 @@ class Session:
         self.endpoints = endpoints
         self.style = Style(parsed.text("write-out"), hex=parsed.is_on("hex"))
         self._clients = clients
-        self._network = network
+        self.network = network
         self._client: Client | None = None
 
     async def client(self) -> Client:
         """One client of all endpoints."""
         if self._client is None:
             self._client = await self._clients.enter_async_context(
-                connect(self.access, self.endpoints, self._network)
+                connect(self.access, self.endpoints, self.network)
             )
             if self.access.user:
                 await self._log_in(self._client)
         return self._client
+
+    async def client_at(self, access: Access, endpoint: str) -> Client:
+        """Another client, of another cluster or of one endpoint."""
+        client = await self._clients.enter_async_context(connect(access, (endpoint,), self.network))
+        if access.user:
+            await self._log_in(client)
+        return client
 
     async def _log_in(self, client: Client) -> None:
         """A wrong password is found before the command begins."""
@@ -116,10 +123,10 @@ class Session:
             raise CommandFailed(words(error), Exit.BAD_CONNECTION) from error
 
     @contextmanager
-    def limit(self) -> Iterator[None]:
-        """--command-timeout.  Raises CommandFailed."""
+    def limit(self, seconds: float = 0) -> Iterator[None]:
+        """--command-timeout, unless it is said otherwise.  Raises CommandFailed."""
         try:
-            with trio.fail_after(self.parsed.seconds("command-timeout")):
+            with trio.fail_after(seconds or max(self.parsed.seconds("command-timeout"), 0)):
                 yield
         except trio.TooSlowError as error:
             raise CommandFailed(TIMED_OUT) from error
@@ -142,10 +149,20 @@ class Session:
         with self.limit():
             return await client.call(path, request, kind, is_write=is_write)
 
-    async def call_at(self, endpoint: str, path: str, request: Message, kind: Kind[A]) -> A:
-        """As `call`, of one member."""
-        with self.limit():
-            async with connect(self.access, (endpoint,), self._network) as client:
+    @asynccontextmanager
+    async def another_client(self) -> AsyncIterator[Client]:
+        """Of all endpoints, with connections of its own."""
+        async with connect(self.access, self.endpoints, self.network) as client:
+            if self.access.user:
+                await self._log_in(client)
+            yield client
+
+    async def call_at(
+        self, endpoint: str, path: str, request: Message, kind: Kind[A], seconds: float = 0
+    ) -> A:
+        """As `call`, of one member; it may be given more time."""
+        with self.limit(seconds):
+            async with connect(self.access, (endpoint,), self.network) as client:
                 return await client.call(path, request, kind)
 
     def show(self, answer: Answer) -> None:
@@ -168,23 +185,38 @@ def access_of(parsed: Parsed, ask_password: Callable[[str], str]) -> Access:
     for name in ("cert", "key", "cacert"):
         if name in parsed.given and not parsed.text(name):
             raise CommandFailed(f"empty string is passed to --{name} option", Exit.BAD_ARGUMENTS)
-    tls = TLSSettings(
-        client_cert_file=parsed.text("cert"),
-        client_key_file=parsed.text("key"),
-        trusted_ca_file=parsed.text("cacert"),
-        skip_verify=parsed.is_on("insecure-skip-tls-verify"),
-    )
-    secure = bool(
-        parsed.text("cert")
-        or parsed.text("key")
-        or parsed.text("cacert")
-        or not parsed.is_on("insecure-transport")
-        or parsed.is_on("insecure-skip-tls-verify")
-    )
     token = parsed.text("auth-jwt-token")
     user, password = "", ""
     if not token:
         user, password = user_of(parsed.text("user"), parsed.text("password"), ask_password)
+    skip_verify = parsed.is_on("insecure-skip-tls-verify")
+    return secured_access(
+        parsed, user=user, password=password, token=token, skip_verify=skip_verify
+    )
+
+
+def secured_access(
+    parsed: Parsed,
+    before: str = "",
+    *,
+    user: str = "",
+    password: str = "",
+    token: str = "",
+    skip_verify: bool = False,
+) -> Access:
+    """By the flags whose names begin so: any certificate switches TLS on."""
+    tls = TLSSettings(
+        client_cert_file=parsed.text(f"{before}cert"),
+        client_key_file=parsed.text(f"{before}key"),
+        trusted_ca_file=parsed.text(f"{before}cacert"),
+        skip_verify=skip_verify,
+    )
+    secure = bool(
+        tls.client_cert_file
+        or tls.client_key_file
+        or tls.trusted_ca_file
+        or not parsed.is_on(f"{before}insecure-transport")
+    )
     return Access(tls, secure, user, password, token, _options(parsed))
 
 

@@ -1,0 +1,24 @@
+"""Tasks that run only while a block does."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+
+import trio
+
+
+@asynccontextmanager
+async def beside(*tasks: Callable[[], Awaitable[object]]) -> AsyncIterator[None]:
+    """What the block raises is raised as it is, in no group."""
+    failure: Exception | None = None
+    async with trio.open_nursery() as nursery:
+        for task in tasks:
+            nursery.start_soon(task)
+        try:
+            yield
+        except Exception as error:
+            failure = error
+        nursery.cancel_scope.cancel()
+    if failure is not None:
+        raise failure
