@@ -174,6 +174,9 @@ MALFORMED = [
     '{"limit":1.5}', '{"limit":"x"}', '{"limit":""}', '{"limit":"5x"}', '{"limit":true}',
     '{"limit":99999999999999999999}', '{"limit":{}}', '{"limit":1e2}', '{"limit":01}',
     '{"serializable":"x"}', '{"serializable":1}', '{"key":"\x01"}', '{"key":"\\x"}',
+    '{"key":"AQ="}', '{"key":"AA=A"}', '{"key":"AAA=A"}', '{"key":"AA==AA"}', '{"key":"="}',
+    '{"key":"A="}', '{"key":"AA\\n="}', '{"key":"AA\\n-"}', '{"key":"A\\nAA"}', '{"key":"\\u00e9"}',
+    '{"key":"\\ud800"}', '{"limit":"\u00ff"}',
     '{"key":"\\u12g4"}', '{"key":-}', '{"key":1.}', '{"key":1e}', "\x00", "\ufeff{}",
 ]  # fmt: skip
 PATHS = [

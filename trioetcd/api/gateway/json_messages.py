@@ -35,9 +35,8 @@ _NARROW = {
     FieldDescriptor.TYPE_SFIXED32: "int32",
 }
 _LETTER = re.compile(r"[A-Za-z0-9+/]")
-_WHOLE_GROUPS = re.compile(r"(?:[A-Za-z0-9+/]{4})*")
-_PADDED_GROUP = re.compile(r"[A-Za-z0-9+/]{2}(?:==|[A-Za-z0-9+/]=)")
-_BASE64 = re.compile(f"{_WHOLE_GROUPS.pattern}(?:{_PADDED_GROUP.pattern})?")
+_BASE64 = re.compile(r"(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}(?:==|[A-Za-z0-9+/]=))?")
+_NEWLINES = "\r\n"
 _SHOWN = {"int32", "uint32", "int64", "uint64", "uint8"}  # a number that does not fit is shown
 _KINDS: dict[type, str] = {str: "string", list: "array", dict: "object"}
 _LIMITS = {
@@ -139,7 +138,7 @@ def _scalar(field: FieldDescriptor, value: Any) -> Any:
     if kind == FieldDescriptor.TYPE_STRING:
         if not isinstance(value, str):
             raise _mismatch(value, "string")
-        return value.encode("utf-8", "replace").decode("utf-8")  # lone surrogates
+        return value
     return _integer(value, _WIDE.get(kind) or _NARROW[kind])
 
 
@@ -178,7 +177,7 @@ def _bytes(value: Any) -> bytes:
     text = value.replace("\n", "").replace("\r", "")
     found = _BASE64.fullmatch(text)
     if found is None:
-        raise BadJSON(f"illegal base64 data at input byte {_first_wrong(text)}")
+        raise BadJSON(f"illegal base64 data at input byte {_first_wrong(value)}")
     return base64.b64decode(text)
 
 
@@ -191,16 +190,39 @@ def _integer_only(value: Any) -> int:
 
 
 def _first_wrong(text: str) -> int:
-    """Where Go's decoder stops: at a foreign letter, or where the last group begins."""
-    whole = _WHOLE_GROUPS.match(text)
-    begun = whole.end() if whole is not None else 0
-    padded = _PADDED_GROUP.match(text, begun)
-    if padded is not None:
-        return padded.end()  # something comes after the padding
-    for at in range(begun, len(text)):
-        if not _LETTER.match(text, at):
-            return at
-    return begun
+    """Where Go's decoder stops; newlines between the letters count.
+
+    Source: Go encoding/base64 (decodeQuantum).
+    """
+    place = 0  # in a group of four letters
+    for at, letter in enumerate(text):
+        if letter == "=":
+            return _wrong_padding(text, at, place)
+        if letter not in _NEWLINES:
+            if not _LETTER.match(letter):
+                return at
+            place = (place + 1) % 4
+    return len(text) - place
+
+
+def _wrong_padding(text: str, at: int, place: int) -> int:
+    """After the first `=`, which stands at this place of its group."""
+    if place < 2:
+        return at
+    rest = _past_newlines(text, at + 1)
+    if place == 2:  # there must be a second one
+        if rest == len(text):
+            return rest
+        if text[rest] != "=":
+            return rest - 1
+        rest = _past_newlines(text, rest + 1)
+    return rest  # something comes after the padding
+
+
+def _past_newlines(text: str, at: int) -> int:
+    while at < len(text) and text[at] in _NEWLINES:
+        at += 1
+    return at
 
 
 def _mismatch(value: Any, kind: str) -> BadJSON:

@@ -8,6 +8,7 @@ Source: Go encoding/json (scanner.go).
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from typing import Any, NoReturn
 
@@ -18,6 +19,9 @@ _ESCAPES = '"\\/bfnrt'
 _DIGITS = "0123456789"
 _HEX = frozenset("0123456789abcdefABCDEF")
 _WORDS = {"t": "true", "f": "false", "n": "null"}
+_KEEP = "surrogateescape"  # bytes that are no UTF-8 are kept, for what is said of them
+_STRAY = re.compile("[\udc80-\udcff]")  # such a byte
+_SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")  # an escape: half a letter
 MAX_DEPTH = 200  # of objects in objects; etcd's own messages need a dozen
 
 
@@ -49,7 +53,7 @@ def read_values(body: bytes) -> Iterator[Any]:
     Raises:
         BadJSON: when it comes to one that is none.
     """
-    text = body.decode("utf-8", "replace")
+    text = body.decode("utf-8", _KEEP)
     at = _skip(text, 0)
     while at < len(text):
         value, at = _read(text, at)
@@ -59,7 +63,7 @@ def read_values(body: bytes) -> Iterator[Any]:
 
 def read_first(body: bytes) -> Any:
     """The first value; None if there is none.  What comes behind it is not looked at."""
-    text = body.decode("utf-8", "replace")
+    text = body.decode("utf-8", _KEEP)
     at = _skip(text, 0)
     return _read(text, at)[0] if at < len(text) else None
 
@@ -78,12 +82,27 @@ def read_only(text: str) -> Any:
 
 def _read(text: str, at: int) -> tuple[Any, int]:
     try:
-        return _decoder.raw_decode(text, at)
+        found, end = _decoder.raw_decode(text if text.isascii() else _STRAY.sub("\ufffd", text), at)
+        return _whole(found) if _SURROGATE.search(text, at, end) else found, end
     except RecursionError:
         raise BadJSON("exceeded max depth") from None
     except ValueError:
-        _Scanner(text[at:].encode().decode("latin-1"), 0).value(0)  # Go goes byte by byte
+        # Go goes byte by byte.
+        _Scanner(text[at:].encode("utf-8", _KEEP).decode("latin-1"), 0).value(0)
         raise BadJSON("invalid character in number") from None
+
+
+def _whole(value: Any) -> Any:
+    """Halves of letters, which only escapes can make, are no letters."""
+    match value:
+        case str():
+            return value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+        case dict():
+            return {_whole(name): _whole(one) for name, one in value.items()}
+        case list():
+            return [_whole(one) for one in value]
+        case _:
+            return value
 
 
 def _skip(text: str, at: int) -> int:
