@@ -1,10 +1,11 @@
-"""trioetcd and Go's etcd agree on who may what, and say it in the same words."""
+"""trioetcd and Go's etcd agree on who may what, and say it in the same words and pages."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 from tests.interop.differential.people import People
+from tests.interop.differential.rules import OVERLOOKED
 from tests.interop.differential.run import servers
 
 SEED = 4
@@ -19,6 +20,9 @@ def test_random_people_are_answered_as_by_etcd(tmp_path: Path):
         finally:
             people.close()
     assert not report.mismatches, report
+    assert report.newer[OVERLOOKED] > CALLS / 20, report
+    in_json = sum(count for name, count in report.by_method.items() if name.endswith("in JSON"))
+    assert in_json > CALLS / 5, report
     for words in (
         *("OK ", "PERMISSION_DENIED etcdserver: permission denied"),
         *("INVALID_ARGUMENT etcdserver: user name is empty",),

@@ -55,6 +55,20 @@ class Client:
     def call(self, method: str, request: bytes) -> Answer:
         return self.finish(self.begin(method, request))
 
+    def first_answer(self, method: str, request: bytes, token: str = "") -> Answer:
+        """Of a stream that is given up then."""
+        metadata = (("token", token),) if token else None
+        call = self._channel.stream_stream(f"/{method}")(
+            iter([request]), timeout=ANSWER_SECONDS, metadata=metadata
+        )
+        try:
+            body = next(iter(call))
+        except grpc.RpcError as error:
+            return as_answer(error)
+        finally:
+            call.cancel()
+        return Answer("OK", "", body)
+
     def converse(self, method: str) -> Conversation:
         return Conversation(self._channel.stream_stream(f"/{method}"))
 

@@ -10,11 +10,12 @@ from random import Random
 
 from tests.interop.differential.clients import Answer, Client, Conversation
 from tests.interop.differential.compare import Report, describe
+from tests.interop.differential.gateway import PATHS, Gateway, Page, garbled, in_json
 from tests.interop.differential.history import History
 from tests.interop.differential.invalid import Invalid
 from tests.interop.differential.judge import Judge, request_of
-from tests.interop.differential.rules import OURS, REFERENCE
-from tests.interop.differential.traffic import LEASE_SPACING, RESPONSES, Call, Traffic
+from tests.interop.differential.rules import HASH_PATH, OURS, REFERENCE
+from tests.interop.differential.traffic import LEASE_SPACING, READS, RESPONSES, Call, Traffic
 from tests.interop.differential.watches import SETTLE_KEY, WatchStream
 from tests.interop.differential.world import LARGEST, World
 from tests.interop.processes import KINDS, Server, running
@@ -25,6 +26,9 @@ STREAMS = 3
 MOST_WATCHES = 25  # on one stream
 SETTLE_EVERY = 100  # calls
 INVALID, WATCH, KEEP_ALIVE = 0.08, 0.05, 0.03  # of all calls
+HASH_KV = "etcdserverpb.Maintenance/HashKV"
+IN_JSON = 0.2  # of the calls that make sense
+GARBLED = 0.05  # of the reads in JSON
 HISTORY_SECONDS = 30.0
 
 
@@ -58,6 +62,7 @@ class Differential:
         self.world = World()
         self.history = History()
         self.clients = {kind: Client(address) for kind, address in addresses.items()}
+        self.gateways = {kind: Gateway(address) for kind, address in addresses.items()}
         self.traffic = Traffic(self.rng, self.world)
         self.invalid = Invalid(self.rng, self.world, self.traffic)
         self._judge = Judge(self.world, self.history, self.report.follows_newer)
@@ -74,7 +79,7 @@ class Differential:
             stream.close()
         for conversation in (*self._keep_alives.values(), self._record):
             conversation.close()
-        for client in self.clients.values():
+        for client in (*self.clients.values(), *self.gateways.values()):
             client.close()
 
     def new_stream(self) -> WatchStream:
@@ -112,24 +117,77 @@ class Differential:
             self._watch_step()
         elif kind < INVALID + WATCH + KEEP_ALIVE:
             self.keep_alive(self.world.any_lease(self.rng))
+        elif self.rng.random() < IN_JSON:
+            self.call_in_json(self.traffic.next())
         else:
             self.call(self.traffic.next())
+
+    def call_in_json(self, call: Call) -> None:
+        """The same over HTTP: the same status, and the same document."""
+        if call.method == HASH_KV:
+            self.report.follows_newer(HASH_PATH)
+            self.call(call)
+            return
+        request = request_of(call)
+        assert request is not None
+        text: str | bytes = in_json(request, self.rng)
+        path = self.rng.choice(PATHS[call.method])
+        if call.method in READS and self.rng.random() < GARBLED:
+            self._garble(path, garbled(str(text), self.rng))
+            return
+        if call.method.endswith("Compact"):
+            self.settle()
+        pages = self._ask_all(path, text)
+        kind = RESPONSES[call.method]
+        answers = {server: page.answer(kind) for server, page in pages.items()}
+        ours, theirs = pages[OURS], pages[REFERENCE]
+        self._take(call, answers, f"{path} {text!r}")
+        if answers[OURS] == answers[REFERENCE]:
+            if (ours.status, ours.document) != (theirs.status, theirs.document):
+                self.report.mismatch(f"{path} {text!r}", dict(pages))
+        elif ours.status != theirs.status and "OK" not in (
+            answers[OURS].code,
+            answers[REFERENCE].code,
+        ):
+            self.report.mismatch(f"{path} {text!r}", dict(pages))
+
+    def _garble(self, path: str, body: bytes) -> None:
+        """What may be no JSON any more is refused alike, or taken alike."""
+        pages = self._ask_all(path, body)
+        self.report.calls += 1
+        self.report.by_method["garbled JSON"] += 1
+        ours, theirs = pages[OURS], pages[REFERENCE]
+        self.report.by_code[f"HTTP {theirs.status}"] += 1
+        if ours.status != theirs.status or (
+            ours.status != 200 and ours.document != theirs.document
+        ):
+            self.report.mismatch(f"{path} {body!r}", dict(pages))
+
+    def _ask_all(self, path: str, body: str | bytes) -> dict[str, Page]:
+        for gateway in self.gateways.values():
+            gateway.begin(path, body)
+        return {kind: gateway.finish() for kind, gateway in self.gateways.items()}
 
     def call(self, call: Call) -> dict[str, Answer]:
         """One unary call to all of them."""
         if call.method.endswith("Compact"):
             self.settle()  # what is compacted cannot be shown to watchers any more
-        self.report.calls += 1
-        self.report.by_method[call.method] += 1
         begun = {kind: client.begin(*call) for kind, client in self.clients.items()}
         answers = {kind: Client.finish(future) for kind, future in begun.items()}
+        return self._take(call, answers, call)
+
+    def _take(self, call: Call, answers: dict[str, Answer], shown: object) -> dict[str, Answer]:
+        """Compare, and learn from the reference."""
+        self.report.calls += 1
+        over = "" if shown is call else " in JSON"
+        self.report.by_method[f"{call.method}{over}"] += 1
         reference = answers[REFERENCE]
         self.report.by_code[f"{reference.code} {reference.text}"[:100]] += 1
         if _grants_any_id(call):
             answers = self._take_ids(answers)
         self._learn(call, answers[REFERENCE])
         if not self._judge.same(call, answers[OURS], answers[REFERENCE]):
-            self.report.mismatch(call, {k: describe(call, a) for k, a in answers.items()})
+            self.report.mismatch(shown, {k: describe(call, a) for k, a in answers.items()})
             self._check_revisions(call, answers)
         for kind, answer in answers.items():
             if kind != OURS and not self._judge.same(call, answer, answers[REFERENCE]):

@@ -68,6 +68,21 @@ RESPONSES: dict[str, type[Message]] = {
     "etcdserverpb.Maintenance/Status": pb.StatusResponse,
     "etcdserverpb.Watch/Watch": pb.WatchResponse,
 }
+AUTH = (
+    *("AuthEnable", "AuthDisable", "Authenticate", "UserAdd", "UserGet", "UserList"),
+    *("UserDelete", "UserChangePassword", "UserGrantRole", "UserRevokeRole", "RoleAdd", "RoleGet"),
+    *("RoleList", "RoleDelete", "RoleGrantPermission", "RoleRevokePermission"),
+)
+for _name in AUTH:
+    _message = _name if _name.startswith("Auth") else f"Auth{_name}"
+    REQUESTS[f"etcdserverpb.Auth/{_name}"] = getattr(pb, f"{_message}Request")
+    RESPONSES[f"etcdserverpb.Auth/{_name}"] = getattr(pb, f"{_message}Response")
+
+
+READS = {  # methods whose calls change nothing
+    *("etcdserverpb.KV/Range", "etcdserverpb.Lease/LeaseTimeToLive"),
+    *("etcdserverpb.Lease/LeaseLeases", "etcdserverpb.Cluster/MemberList"),
+}
 
 
 class Traffic:
