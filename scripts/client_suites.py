@@ -31,7 +31,7 @@ from tests.interop.processes import running  # noqa: E402
 REFERENCE, OURS = "etcd-3.5.1", "trioetcd"
 URL = "http://127.0.0.1:2379"  # some suites insist on it
 SUITE_SECONDS = 900.0
-TEST_SECONDS = 30
+TEST_SECONDS = 60  # one of tooz's takes 31 s on every server
 NPM_SOURCE = "https://github.com/microsoft/etcd3"
 NPM_VERSION = "v1.1.2"
 
