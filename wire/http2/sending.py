@@ -45,6 +45,8 @@ class Sending:
         self._drained = trio.lowlevel.ParkingLot()
 
     def add(self, data: bytes) -> None:
+        if self._h2_stream.closed:
+            return  # the peer has reset it, and its handler does not know yet
         self._host.line.add(self, data)
         self._host.wake_writer()
 

@@ -22,6 +22,7 @@ from tests.wire.hostile.peer import (
     ping,
     raw,
     request_fields,
+    rst,
     settings,
     window_update,
 )
@@ -436,6 +437,29 @@ async def test_streams_opened_and_reset_in_one_chunk_never_run(autojump_clock):
         assert (await peer.response(3)).status == Status.OK
         assert server.registry.methods[STREAM.encode()].counts.started in (1, 2)
         assert server.streams_open == 0
+
+
+async def test_what_is_sent_on_a_stream_that_was_reset_harms_nobody(autojump_clock):
+    """Whoever sends need not have heard of it: the watch hub, between two of its steps."""
+
+    async def late(stream: ServerStream) -> None:
+        try:
+            await trio.sleep_forever()
+        finally:
+            stream.send_framed(message(b"late"))
+            with trio.CancelScope(shield=True):
+                await trio.testing.wait_all_tasks_blocked()  # the writer has its turn
+
+    server = EchoServer()
+    server.registry.stream("/test.Late/Late", late, "server_stream")
+    async with attacked(server) as peer:
+        await peer.hello()
+        await peer.send(headers(1, "/test.Late/Late"))
+        await peer.settled()
+        await peer.send(rst(1) + call(3, b"alive"))
+
+        assert (await peer.response(3)).body == message(b"alive")
+        assert peer.bodies(1) == b""
 
 
 async def test_ten_thousand_streams_on_one_connection(autojump_clock):
