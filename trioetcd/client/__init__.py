@@ -1,10 +1,15 @@
 """The Trio client, for trioetcd and for Go's etcd."""
 
 from trioetcd.client.auth import Auth, AuthStatus, Permission
+from trioetcd.client.barrier import Barrier, DoubleBarrier
+from trioetcd.client.cache import Cache, Change
 from trioetcd.client.client import Client, open_client
 from trioetcd.client.cluster import Cluster, Member
 from trioetcd.client.endpoints import Retry
 from trioetcd.client.errors import (
+    BarrierFull,
+    BarrierHeld,
+    Conflict,
     LeaseLost,
     MaybeApplied,
     NotApplied,
@@ -15,7 +20,9 @@ from trioetcd.client.errors import (
 from trioetcd.client.lease import Lease, TimeToLive
 from trioetcd.client.lock import Hold
 from trioetcd.client.maintenance import Alarm, KeysHash, Maintenance, MemberStatus
+from trioetcd.client.queue import Job, PriorityQueue, Queue
 from trioetcd.client.snapshot import SavedSnapshot, SnapshotChunks
+from trioetcd.client.stm import STM, Isolation
 from trioetcd.client.txn import (
     Deleted,
     Put,
@@ -34,16 +41,26 @@ from trioetcd.client.watch import Batch, Event, Watch
 from wire.errors import EtcdError
 
 __all__ = [
+    "STM",
     "Alarm",
     "Auth",
     "AuthStatus",
+    "Barrier",
+    "BarrierFull",
+    "BarrierHeld",
     "Batch",
+    "Cache",
+    "Change",
     "Client",
     "Cluster",
+    "Conflict",
     "Deleted",
+    "DoubleBarrier",
     "EtcdError",
     "Event",
     "Hold",
+    "Isolation",
+    "Job",
     "KeyValue",
     "KeysHash",
     "Lease",
@@ -55,7 +72,9 @@ __all__ = [
     "MemberStatus",
     "NotApplied",
     "Permission",
+    "PriorityQueue",
     "Put",
+    "Queue",
     "Retry",
     "SavedSnapshot",
     "SnapshotChunks",

@@ -7,12 +7,15 @@ async with trioetcd.open_client("http://127.0.0.1:2379") as client:
 from __future__ import annotations
 
 import random
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import TypeVar
 
 import trio
 
 from trioetcd.client.auth import Auth
+from trioetcd.client.barrier import Barrier, DoubleBarrier
+from trioetcd.client.cache import Cache, open_cache
 from trioetcd.client.calls import Calls
 from trioetcd.client.cluster import Cluster
 from trioetcd.client.credentials import Credentials, GivenToken
@@ -21,6 +24,8 @@ from trioetcd.client.kv import KV
 from trioetcd.client.lease import Leases
 from trioetcd.client.lock import DEFAULT_TTL, Hold, Locks
 from trioetcd.client.maintenance import Maintenance
+from trioetcd.client.queue import PriorityQueue, Queue
+from trioetcd.client.stm import MOST_ATTEMPTS, STM, Isolation, run_stm
 from trioetcd.client.values import Data, KeyValue, range_of
 from trioetcd.client.watch import Watch, WatchRange, WatchResponses
 from wire.grpc.channel import Channel, ChannelOptions
@@ -30,6 +35,7 @@ from wire.network import Network, RealNetwork, parse_url
 from wire.tls import ClientTLS, TLSSettings
 
 KEEP_ALIVE = ClientKeepAlive(interval=10.0, timeout=5.0)  # a dead server is noticed in 15 s
+T = TypeVar("T")
 
 
 class Client(KV, Leases, Calls):
@@ -94,6 +100,47 @@ class Client(KV, Leases, Calls):
     def observe(self, name: Data) -> AsyncIterator[KeyValue]:
         """Who leads in an election, now and later."""
         return self._locks.observe(name)
+
+    def barrier(self, name: Data) -> Barrier:
+        """Many wait until one releases it."""
+        return Barrier(self, self._locks, name)
+
+    def double_barrier(self, name: Data, count: int) -> DoubleBarrier:
+        """`count` programs begin together and end together."""
+        return DoubleBarrier(self, self._locks, name, count)
+
+    def queue(self, name: Data) -> Queue:
+        """First in, first out."""
+        return Queue(self, self._locks, name, self._endpoints.rng)
+
+    def priority_queue(self, name: Data) -> PriorityQueue:
+        """The lowest number first."""
+        return PriorityQueue(self, self._locks, name, self._endpoints.rng)
+
+    def cache(self, prefix: Data) -> AbstractAsyncContextManager[Cache]:
+        """`async with`: a copy of all keys with this prefix, kept fresh while the block runs.
+
+        Raises:
+            EtcdError: it cannot be kept fresh any more; the block was cancelled.
+        """
+        return open_cache(self, prefix)
+
+    async def stm(
+        self,
+        function: Callable[[STM], Awaitable[T]],
+        *,
+        isolation: Isolation = "serializable-snapshot",
+        attempts: int = MOST_ATTEMPTS,
+    ) -> T:
+        """Run a function of reads and writes as if nothing else happened; what it returns.
+
+        It may run several times, so it must do nothing but read and write through its STM.
+
+        Raises:
+            Conflict: others were faster, so many times.
+            MaybeApplied: it is not known whether the writes were done.
+        """
+        return await run_stm(self, function, isolation, attempts, self._endpoints.rng)
 
 
 @asynccontextmanager

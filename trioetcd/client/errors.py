@@ -5,7 +5,10 @@
     ├─ MaybeApplied      it may have been seen, or may still be carried out: look before you repeat
     ├─ WatchCompacted    a watch missed events that are gone
     ├─ SnapshotDamaged   a snapshot did not come as the server has it
-    └─ LeaseLost         a lease, lock or leadership has ended, or may be about to
+    ├─ LeaseLost         a lease, lock or leadership has ended, or may be about to
+    ├─ Conflict          others were faster than an STM, again and again
+    ├─ BarrierHeld       somebody holds the barrier already
+    └─ BarrierFull       all for whom the barrier is are there already
 
 Source: etcd client/v3/retry.go (isSafeRetryMutableRPC).
 """
@@ -57,6 +60,25 @@ class LeaseLost(Refused):
     def __init__(self, lease_id: int) -> None:
         super().__init__(Status.NOT_FOUND, f"lease {lease_id:x} is lost")
         self.lease_id = lease_id
+
+
+class Conflict(Refused):
+    """What an STM had read was changed by others each time before it could write."""
+
+    def __init__(self, attempts: int) -> None:
+        super().__init__(Status.ABORTED, f"given up after {attempts} conflicts")
+        self.attempts = attempts
+
+
+class BarrierHeld(Refused):
+    def __init__(self, key: bytes) -> None:
+        shown = key.decode(errors="backslashreplace")
+        super().__init__(Status.ALREADY_EXISTS, f"the barrier {shown} is held already")
+
+
+class BarrierFull(Refused):
+    def __init__(self, count: int) -> None:
+        super().__init__(Status.FAILED_PRECONDITION, f"too many clients: {count} are there already")
 
 
 def maybe_applied(error: EtcdError) -> bool:

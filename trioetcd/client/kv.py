@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
+from typing import Literal
 
 from trioetcd.client.endpoints import Endpoints
 from trioetcd.client.txn import (
@@ -21,6 +22,8 @@ from trioetcd.client.values import ALL, Data, KeyValue, Listing, prefix_range, t
 from wire.pb import etcdserverpb
 
 PAGE_KEYS = 1000
+Order = Literal["key", "version", "create", "mod", "value"]
+_Order, _Target = etcdserverpb.RangeRequest.SortOrder, etcdserverpb.RangeRequest.SortTarget
 _RANGE, _PUT = "/etcdserverpb.KV/Range", "/etcdserverpb.KV/Put"
 _DELETE, _TXN = "/etcdserverpb.KV/DeleteRange", "/etcdserverpb.KV/Txn"
 _COMPACT = "/etcdserverpb.KV/Compact"
@@ -51,6 +54,8 @@ class KV:
         revision: int = 0,
         keys_only: bool = False,
         serializable: bool = False,
+        order_by: Order = "key",
+        descending: bool = False,
     ) -> Listing:
         """All keys that begin with `prefix`, in order; at most `limit` of them, if given."""
         start, end = prefix_range(prefix)
@@ -61,6 +66,8 @@ class KV:
             revision=revision,
             keys_only=keys_only,
             serializable=serializable,
+            order_by=order_by,
+            descending=descending,
         )
 
     async def get_from(self, key: Data, *, limit: int = 0, revision: int = 0) -> Listing:
@@ -76,8 +83,17 @@ class KV:
         revision: int = 0,
         keys_only: bool = False,
         serializable: bool = False,
+        order_by: Order = "key",
+        descending: bool = False,
+        min_mod_revision: int = 0,
+        max_mod_revision: int = 0,
+        min_create_revision: int = 0,
+        max_create_revision: int = 0,
     ) -> Listing:
-        """The keys from `start` up to, without, `end`; only `start` if `end` is empty."""
+        """The keys from `start` up to, without, `end`; only `start` if `end` is empty.
+
+        Bounds on revisions leave out keys, but count them; 0: no bound.
+        """
         request = etcdserverpb.RangeRequest(
             key=to_bytes(start),
             range_end=to_bytes(end),
@@ -85,7 +101,14 @@ class KV:
             revision=revision,
             keys_only=keys_only,
             serializable=serializable,
+            min_mod_revision=min_mod_revision,
+            max_mod_revision=max_mod_revision,
+            min_create_revision=min_create_revision,
+            max_create_revision=max_create_revision,
         )
+        if descending or order_by != "key":
+            request.sort_order = _Order.Value("DESCEND" if descending else "ASCEND")
+            request.sort_target = _Target.Value(order_by.upper())
         return await self._range(request)
 
     async def _range(self, request: etcdserverpb.RangeRequest) -> Listing:

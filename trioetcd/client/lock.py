@@ -21,10 +21,8 @@ from trioetcd.client.lease import Lease, Leases
 from trioetcd.client.values import Data, KeyValue, Listing, prefix_range, to_bytes
 from trioetcd.client.watch import Watch, WatchRange
 from wire.errors import ElectionNotLeader, EtcdError
-from wire.pb import etcdserverpb
 
 DEFAULT_TTL = 60  # seconds, etcd's for a session
-_RANGE = "/etcdserverpb.KV/Range"
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,12 +73,18 @@ class Locks:
             await self._wait_for_turn(prefix, token)
             if await self._kv.get(key) is None:
                 raise LeaseLost(lease.id)
-            stop = trio.CancelScope()
-            self._nursery.start_soon(self._watch_own, key, token, lease, stop)
-            try:
+            async with self.guard(key, token, lease):
                 yield Hold(key, token, lease, self._kv)
-            finally:
-                stop.cancel()
+
+    @asynccontextmanager
+    async def guard(self, key: bytes, token: int, lease: Lease) -> AsyncIterator[None]:
+        """While the block runs, end the lease's block as soon as the key is not ours any more."""
+        stop = trio.CancelScope()
+        self._nursery.start_soon(self._watch_own, key, token, lease, stop)
+        try:
+            yield
+        finally:
+            stop.cancel()
 
     async def _stand_in_line(self, key: bytes, value: Data, lease: Lease) -> int:
         """May be repeated: the key is named after our lease.  The revision of its creation."""
@@ -100,24 +104,20 @@ class Locks:
     async def _wait_for_turn(self, prefix: bytes, token: int) -> None:
         while (before := await self._last_before(prefix, token)) is not None:
             wanted = WatchRange(before.key, start_revision=before.revision + 1, puts=False)
-            async with Watch(self._endpoints, wanted) as batches:
-                async for _ in batches:
-                    break
+            await Watch(self._endpoints, wanted).once()
 
     async def _last_before(self, prefix: bytes, token: int) -> _Place | None:
         start, end = prefix_range(prefix)
-        request = etcdserverpb.RangeRequest(
-            key=start,
-            range_end=end,
+        found = await self._kv.range(
+            start,
+            end,
             limit=1,
-            sort_order=etcdserverpb.RangeRequest.SortOrder.Value("DESCEND"),
-            sort_target=etcdserverpb.RangeRequest.SortTarget.Value("CREATE"),
+            order_by="create",
+            descending=True,
             max_create_revision=token - 1,
             keys_only=True,
         )
-        answer = await self._endpoints.read(_RANGE, request.SerializeToString())
-        found = etcdserverpb.RangeResponse.FromString(answer)
-        return _Place(found.kvs[0].key, found.header.revision) if found.kvs else None
+        return _Place(found.items[0].key, found.revision) if found.items else None
 
     async def _watch_own(
         self, key: bytes, token: int, lease: Lease, stop: trio.CancelScope
@@ -136,15 +136,8 @@ class Locks:
 
     async def leader(self, name: Data) -> KeyValue | None:
         """Who leads now: the first in line."""
-        start, end = prefix_range(to_bytes(name) + b"/")
-        request = etcdserverpb.RangeRequest(
-            key=start,
-            range_end=end,
-            limit=1,
-            sort_target=etcdserverpb.RangeRequest.SortTarget.Value("CREATE"),
-        )
-        answer = await self._endpoints.read(_RANGE, request.SerializeToString())
-        items = txn.listing_of(etcdserverpb.RangeResponse.FromString(answer)).items
+        prefix = to_bytes(name) + b"/"
+        items = (await self._kv.get_prefix(prefix, limit=1, order_by="create")).items
         return items[0] if items else None
 
     async def observe(self, name: Data) -> AsyncIterator[KeyValue]:

@@ -129,6 +129,11 @@ class Watching(ABC, Generic[T]):
         self._closed = True
         self._drop()
 
+    async def once(self) -> T:
+        """Enter, wait for the first of what is handed out, and leave."""
+        async with self:
+            return await anext(self)
+
     def __aiter__(self) -> Self:
         return self
 
