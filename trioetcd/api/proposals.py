@@ -23,6 +23,7 @@ from wire.errors import EtcdError, RequestTimeout, RequestTooLarge, Stopped
 from wire.grpc.service import Context
 
 DEFAULT_MAX_REQUEST_BYTES = 1_572_864
+REQUEST_OVERHEAD_BYTES = 512 * 1024  # what gRPC accepts beyond the request limit
 REQUEST_TIMEOUT_BASE = 5.0  # seconds; two election timeouts come on top
 
 

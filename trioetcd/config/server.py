@@ -14,6 +14,7 @@ from typing import Any
 from actors.cluster.initial import parse_initial_cluster
 from actors.cluster.urls import BadURL
 from actors.snapshot.actor import Retention
+from trioetcd.api.proposals import REQUEST_OVERHEAD_BYTES
 from trioetcd.config import checks, gates
 from trioetcd.config.certificates import serves_tls
 from trioetcd.config.log import LogSettings, log_settings
@@ -23,7 +24,6 @@ from wire.http2.keepalive import KeepAlive
 from wire.http2.limits import Limits
 from wire.tls import TLSSettings
 
-REQUEST_OVERHEAD_BYTES = 512 * 1024  # what gRPC accepts beyond the request limit
 BODY_PER_REQUEST = 4  # bytes of JSON for one of a request: base64, names, escapes
 DEFAULT_BATCH_SECONDS = 0.1
 DEFAULT_BATCH_ROWS = 10_000

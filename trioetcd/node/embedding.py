@@ -1,50 +1,68 @@
-"""A node inside a program: clients on memory streams, and ports of the program's choice.
+"""What a program that holds a node does with it: ports of its choice, and clients without any.
 
-async with open_node(NodeSettings()) as node, open_node_client(node) as client: ...
+async with open_node() as node, node.client() as client: ...
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import trio
 
-from trioetcd.client.client import Client, open_client
+from trioetcd.api.access import Access
+from trioetcd.api.gateway.gateway import Gateway
+from trioetcd.api.proposals import REQUEST_OVERHEAD_BYTES
 from trioetcd.node.listening import Answers, make_port
-from trioetcd.node.node import Node
+from trioetcd.node.recovery import StartError
 from wire.http2.keepalive import KeepAlive
 from wire.http2.limits import Limits
 from wire.memory_network import MemoryNetwork
-from wire.network import Network, RealNetwork, parse_url
+from wire.network import BadURL, Network, RealNetwork, parse_url, reason
 from wire.tls import ServerTLS
 
-INSIDE = "http://node:2379"
+if TYPE_CHECKING:
+    from trioetcd.client.client import Client
+    from trioetcd.node.node import Node
+
+INSIDE = "http://node:2379"  # on a network of its own, in memory
+
+
+@dataclass(frozen=True)
+class Bound:
+    """Listeners of one URL, which are not accepting yet."""
+
+    url: str  # with the port that was found, if any would do
+    secure: bool
+    listeners: Sequence[trio.abc.Listener[trio.abc.Stream]]
 
 
 @asynccontextmanager
-async def serve_clients(
-    node: Node, *urls: str, network: Network | None = None, tls: ServerTLS | None = None
-) -> AsyncIterator[list[str]]:
-    """Accept clients at these URLs (port 0: any free one) while the block runs; the URLs.
+async def bound(network: Network, urls: Sequence[str]) -> AsyncIterator[list[Bound]]:
+    """Listen at these URLs (`http`, `https`, `unix`, `unixs`; port 0: any free one).
 
     Raises:
-        NetworkError: an address cannot be listened on.
+        StartError: one of them is no URL, or is taken.
     """
-    network = network or RealNetwork()
-    answers = Answers(node.registry, node.web.handle, Limits(), KeepAlive())
-    served = []
-    async with trio.open_nursery() as nursery:
+    found: list[Bound] = []
+    try:
         for url in urls:
-            address = parse_url(url)
-            listeners = await network.listen(address)
-            port = make_port(listeners, answers, tls if address.secure else None, node.log)
-            await nursery.start(port.run)
-            served.append(_with_port(url, listeners[0]))
-        try:
-            yield served
-        finally:
-            nursery.cancel_scope.cancel()
+            try:
+                address = parse_url(url)
+                listeners = await network.listen(address)
+            except BadURL as error:
+                raise StartError(str(error)) from error
+            except OSError as error:
+                raise StartError(f"listen {url}: {reason(error)}") from error
+            found.append(Bound(_with_port(url, listeners[0]), address.secure, listeners))
+        yield found
+    finally:
+        with trio.CancelScope(shield=True):
+            for one in found:
+                for listener in one.listeners:
+                    await listener.aclose()
 
 
 def _with_port(url: str, listener: trio.abc.Listener[trio.abc.Stream]) -> str:
@@ -54,10 +72,60 @@ def _with_port(url: str, listener: trio.abc.Listener[trio.abc.Stream]) -> str:
 
 
 @asynccontextmanager
+async def accepting(
+    node: Node, places: Sequence[Bound], tls: ServerTLS | None
+) -> AsyncIterator[None]:
+    """Answer clients there while the block runs: gRPC, JSON, and pages.
+
+    What the block raises is raised as it is, in no group.
+
+    Raises:
+        StartError: an `https` URL, and no certificate for it.
+    """
+    if tls is None and any(place.secure for place in places):
+        raise StartError("an https URL needs a certificate: `tls`")
+    limits = Limits(message_bytes=node.parts.settings.max_request_bytes + REQUEST_OVERHEAD_BYTES)
+    access = Access(
+        node.web.handle,
+        Gateway(node.registry, limits.message_bytes),
+        names_count=lambda: node.parts.settings.client_cert_auth and node.parts.auth.enabled,
+    )
+    answers = Answers(node.registry, access.handle, limits, KeepAlive())
+    failure: Exception | None = None
+    async with trio.open_nursery() as nursery:
+        for place in places:
+            port = make_port(place.listeners, answers, tls if place.secure else None, node.log)
+            await nursery.start(port.run)
+        try:
+            yield
+        except Exception as error:
+            failure = error
+        finally:
+            nursery.cancel_scope.cancel()
+    if failure is not None:
+        raise failure
+
+
+@asynccontextmanager
+async def serve_clients(
+    node: Node, *urls: str, network: Network | None = None, tls: ServerTLS | None = None
+) -> AsyncIterator[list[str]]:
+    """Accept clients at more URLs while the block runs; the URLs, as of `bound`.
+
+    Raises:
+        StartError: see `bound` and `accepting`.
+    """
+    async with bound(network or RealNetwork(), urls) as places, accepting(node, places, tls):
+        yield [place.url for place in places]
+
+
+@asynccontextmanager
 async def open_node_client(
     node: Node, *, user: str = "", password: str = ""
 ) -> AsyncIterator[Client]:
     """A client of a node in this program, without any socket."""
+    from trioetcd.client.client import open_client  # who serves need not know of clients
+
     network = MemoryNetwork()
     async with (
         serve_clients(node, INSIDE, network=network),

@@ -5,9 +5,11 @@ from __future__ import annotations
 import gc
 import random
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import trio
 
@@ -32,6 +34,7 @@ from trioetcd.api.web import Web
 from trioetcd.metrics.page import MetricsPage
 from trioetcd.node.bootstrap import refuse_second_beginning
 from trioetcd.node.corruption import Inconsistent
+from trioetcd.node.embedding import accepting, bound, open_node_client
 from trioetcd.node.listening import PeerTLS, listen_to_members
 from trioetcd.node.parts import Parts, Seams
 from trioetcd.node.recovery import StartError, Storage, has_log, open_storage
@@ -44,6 +47,10 @@ from wire.errors import EtcdError
 from wire.log import Log, NullLog
 from wire.network import Network, RealNetwork
 from wire.pb import membershippb
+from wire.tls import ServerTLS, TLSError, TLSSettings
+
+if TYPE_CHECKING:
+    from trioetcd.client.client import Client
 
 PUBLISH_RETRY = 1.0  # seconds between tries to make the member's name known
 
@@ -64,6 +71,12 @@ class Node:
             self.web.add("/debug/profile", ProfilePage(ThreadWorker(1), Sampler))
         self.log = log
         self.stopped = trio.Event()  # it was removed from its cluster, and has ended
+        self.failure: ExceptionGroup | None = None  # what has ended it, by the names in the tree
+        self.client_urls: tuple[str, ...] = ()  # where `open_node` was told to listen
+
+    def client(self, *, user: str = "", password: str = "") -> AbstractAsyncContextManager[Client]:
+        """`async with`: a client in this program, without any socket."""
+        return open_node_client(self, user=user, password=password)
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Until cancelled, or until a part fails that the member cannot go on without, or until
@@ -74,7 +87,11 @@ class Node:
 
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._leave_when_removed, nursery.cancel_scope)
-            await build_tree(self.parts, self.tree, note).run(task_status=task_status)
+            try:
+                await build_tree(self.parts, self.tree, note).run(task_status=task_status)
+            except ExceptionGroup as failure:
+                self.failure = failure
+                raise
         self.stopped.set()
 
     async def _leave_when_removed(self, scope: trio.CancelScope) -> None:
@@ -165,8 +182,10 @@ ServePeers = Callable[[Node, trio.Nursery], Awaitable[None]]
 
 @asynccontextmanager
 async def open_node(
-    settings: NodeSettings,
+    settings: NodeSettings | None = None,
     *,
+    listen: Sequence[str] = (),
+    tls: TLSSettings | None = None,
     log: Log | None = None,
     rng: random.Random | None = None,
     disk: Disk | None = None,
@@ -174,21 +193,32 @@ async def open_node(
     password_worker: Worker | None = None,
     peer_tls: PeerTLS | None = None,
     serve_peers: ServePeers | None = None,
+    built: Callable[[], None] = lambda: None,
 ) -> AsyncIterator[Node]:
     """Start a member, wait until it has joined its cluster, and stop it on the way out.
 
-    Without a data directory everything is in memory and gone afterwards.  A member of several
-    listens on its peer URLs, over `network`, unless `serve_peers` does.
+        async with open_node(listen=["http://127.0.0.1:0"]) as node:
+            print(node.client_urls)
+
+    Without a data directory everything is in memory and gone afterwards.  It answers clients at
+    the URLs in `listen` (`http`, `https` with the certificate in `tls`, `unix`; port 0: any free
+    one), and those of `Node.client` without any.  A member of several listens on its peer URLs,
+    over `network`, unless `serve_peers` does.  What the block raises is raised as it is.
 
     Raises:
-        StartError: the storage cannot be used, or the cluster not be joined.
-        ExceptionGroup: a part failed that the member cannot go on without.
+        StartError: a port is taken, the storage cannot be used, or the cluster not be joined.
+        ExceptionGroup: a part failed that the member cannot go on without; it is named.
     """
+    settings = settings or NodeSettings()
     log = log or NullLog()
     async with AsyncExitStack() as stack:
         chance = rng or random.Random()
         network = network or RealNetwork(reuse_port=False, reuse_address=True)
-        tls = peer_tls or PeerTLS()
+        between = peer_tls or PeerTLS()
+        certificate = _certificate(tls, log)
+        places = await stack.enter_async_context(bound(network, listen))
+        if places and settings.client_urls == NodeSettings.client_urls:
+            settings = replace(settings, client_urls=tuple(place.url for place in places))
         if disk is None:
             disk = (
                 RealDisk(fsync=settings.fsync)
@@ -198,7 +228,7 @@ async def open_node(
         wal_worker, backend_worker = await _workers(settings, stack)
         seams = Seams(
             network,
-            tls.client,
+            between.client,
             disk,
             wal_worker,
             backend_worker,
@@ -207,17 +237,29 @@ async def open_node(
             rng or random.SystemRandom(),
             time.time,
         )
-        yield await stack.enter_async_context(
+        node = await stack.enter_async_context(
             start_node(
                 settings,
                 seams,
                 _engine_opener(settings),
                 log=log,
-                tls=tls,
+                tls=between,
                 serve_peers=serve_peers,
-                built=_spare_collector,
+                built=built,
             )
         )
+        await stack.enter_async_context(accepting(node, places, certificate))
+        node.client_urls = tuple(place.url for place in places)
+        yield node
+
+
+def _certificate(tls: TLSSettings | None, log: Log) -> ServerTLS | None:
+    if tls is None:
+        return None
+    try:
+        return ServerTLS(tls, log)
+    except TLSError as error:
+        raise StartError(str(error)) from error
 
 
 @asynccontextmanager
@@ -235,6 +277,7 @@ async def start_node(
 
     `built` is called when everything is recovered, before anything runs.
     """
+    failure: Exception | None = None
     async with AsyncExitStack() as stack:
         joining = None
         if not has_log(settings, seams.disk):
@@ -250,7 +293,7 @@ async def start_node(
         except BadTokenOptions as error:
             raise StartError(str(error)) from error
         built()
-        async with trio.open_nursery() as nursery:
+        async with _named(node), trio.open_nursery() as nursery:
             if serve_peers is not None:
                 await serve_peers(node, nursery)
             elif settings.joins or len(settings.bootstrap_cluster) > 1:
@@ -261,9 +304,25 @@ async def start_node(
                 await _check(node)
             node.hasten_election()
             await node.publish()
-            yield node
+            try:
+                yield node
+            except Exception as error:
+                failure = error
             await node.hand_over()
             nursery.cancel_scope.cancel()
+    if failure is not None:
+        raise failure
+
+
+@asynccontextmanager
+async def _named(node: Node) -> AsyncIterator[None]:
+    """What has ended a member is raised as the tree says it, in no nursery's group."""
+    try:
+        yield
+    except BaseExceptionGroup:
+        if node.failure is not None:
+            raise node.failure from None
+        raise
 
 
 async def _check(node: Node) -> None:
@@ -273,8 +332,11 @@ async def _check(node: Node) -> None:
         raise StartError(str(error)) from error
 
 
-def _spare_collector() -> None:
-    """What recovery built stays; the garbage collector need not look at it again."""
+def spare_collector() -> None:
+    """What recovery built stays; the garbage collector need not look at it again.
+
+    For processes that are a member and nothing else.
+    """
     gc.collect()
     gc.freeze()
 
@@ -315,4 +377,4 @@ def _close(storage: Storage) -> None:
         storage.lock.release()
 
 
-__all__ = ["Node", "StartError", "open_node", "start_node"]
+__all__ = ["Node", "StartError", "open_node", "spare_collector", "start_node"]

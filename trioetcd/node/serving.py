@@ -16,7 +16,7 @@ from trioetcd.api.access import Access
 from trioetcd.api.gateway.gateway import Gateway
 from trioetcd.config.tokens import token_settings
 from trioetcd.node.listening import Answers, PeerTLS, make_port, peer_answers
-from trioetcd.node.node import Node
+from trioetcd.node.node import Node, spare_collector
 from trioetcd.node.recovery import StartError
 from trioetcd.node.settings import NodeSettings
 from wire.grpc.service import Registry
@@ -75,6 +75,7 @@ async def serve_node(config: ServerConfig, log: Log, open_node: OpenNode) -> Asy
             network=network,
             peer_tls=PeerTLS(peer_tls, peer_client_tls),
             serve_peers=serve_peers,
+            built=spare_collector,
         ) as node:
             web, limits, keep_alive = node.web.handle, listen.limits, listen.keep_alive
             access = Access(
