@@ -39,6 +39,7 @@ ALLOWED: dict[str, dict[str, str]] = {
         "actors/kernel/sampler.py": "looks at threads, on one of them",
         "trioetcd/client/snapshot.py": "waits for the disk beside the program's loop",
         "trioetcd/cli/logs.py": "a log file is compressed beside the server",
+        "trioetcd/testing/server.py": "a server beside a program that is not async",
         "trioetcd/ctl/commands/watch.py": "reads what is typed while watches go on",
     },
     "clock": {

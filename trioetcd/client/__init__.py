@@ -38,7 +38,8 @@ from trioetcd.client.txn import (
 )
 from trioetcd.client.values import KeyValue, Listing
 from trioetcd.client.watch import Batch, Event, Watch
-from wire.errors import EtcdError
+from wire.errors import Compacted, EtcdError
+from wire.tls import TLSSettings
 
 __all__ = [
     "STM",
@@ -53,6 +54,7 @@ __all__ = [
     "Change",
     "Client",
     "Cluster",
+    "Compacted",
     "Conflict",
     "Deleted",
     "DoubleBarrier",
@@ -79,6 +81,7 @@ __all__ = [
     "SavedSnapshot",
     "SnapshotChunks",
     "SnapshotDamaged",
+    "TLSSettings",
     "TimeToLive",
     "Txn",
     "Watch",

@@ -1,0 +1,1 @@
+"""What trioetcd ships for tests of other programs."""
