@@ -25,7 +25,6 @@ from wire.tls_peers import (
     identity,
     peer_chain,
 )
-from wire.tls_self_signed import self_signed
 from wire.tls_suites import VERSIONS, openssl_suites
 
 __all__ = [
@@ -37,7 +36,6 @@ __all__ = [
     "TLSSettings",
     "TLSStream",
     "handshake_words",
-    "self_signed",
 ]
 
 ALPN = ["h2", "http/1.1"]

@@ -16,7 +16,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import trio
-from cryptography import x509
 
 TLSStream = trio.SSLStream[trio.abc.Stream]
 
@@ -97,14 +96,17 @@ class RevocationList:
 
     def __init__(self, data: bytes) -> None:
         """`data` is PEM or DER.  Raises ValueError."""
+        from cryptography import x509  # 20 ms, for what few ask for
+
         is_pem = b"-----BEGIN" in data
         load = x509.load_pem_x509_crl if is_pem else x509.load_der_x509_crl
         self._serials = frozenset(revoked.serial_number for revoked in load(data))
+        self._certificate = x509.load_der_x509_certificate
 
     def check(self, chain: Iterable[bytes]) -> None:
         """Raises PeerRefused if a certificate of the chain (DER) is on the list."""
         for der in chain:
-            serial = x509.load_der_x509_certificate(der).serial_number
+            serial = self._certificate(der).serial_number
             if serial in self._serials:
                 raise PeerRefused(f"transport: certificate serial {serial:x} revoked")
 

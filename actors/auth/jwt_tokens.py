@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 from cryptography.exceptions import UnsupportedAlgorithm
@@ -24,10 +23,10 @@ from jwt.api_jws import PyJWS
 from jwt.exceptions import PyJWTError
 
 from actors.auth.identity import Identity
-from wire.errors import AuthFailed, Refused
+from actors.auth.token_settings import BadTokenOptions, Forgetful, JWTSettings
+from wire.errors import Refused
 from wire.status import Status
 
-DEFAULT_TTL = 300.0  # seconds; etcd's
 CACHED_TOKENS = 4096  # found good once; checking a signature takes 50 to 200 µs
 CANNOT_SIGN = "auth: token signing attempted with verify-only key"
 _KINDS: dict[str, tuple[type, type]] = {  # of keys, by the method's first letters
@@ -40,33 +39,6 @@ METHODS = (
     *(f"{family}{bits}" for family in ("HS", "RS", "PS", "ES") for bits in (256, 384, 512)),
     "EdDSA",
 )
-
-
-class BadTokenOptions(Exception):
-    """What --auth-token asks for cannot be; the words are etcd's where it has any."""
-
-
-@dataclass(frozen=True)
-class JWTSettings:
-    """`public_key` and `private_key` are contents of files, empty if not given."""
-
-    method: str
-    public_key: bytes = b""
-    private_key: bytes = b""
-    ttl: float = DEFAULT_TTL
-
-
-class Forgetful:
-    """Nothing is remembered of users, so there is nothing to forget."""
-
-    def forget_user(self, username: str) -> None:
-        pass
-
-    def forget_all(self) -> None:
-        pass
-
-    def sweep(self) -> None:
-        pass
 
 
 class JWTTokens(Forgetful):
@@ -117,22 +89,6 @@ class JWTTokens(Forgetful):
                 del self._good[next(iter(self._good))]
             self._good[token] = found
         return found
-
-
-class NoTokens(Forgetful):
-    """`--auth-token=`: nobody gets one, so only certificates tell who somebody is."""
-
-    def new_prefix(self) -> str:
-        return ""
-
-    def assign(self, username: str, prefix: str, index: int, revision: int) -> str:
-        raise AuthFailed
-
-    def identify(self, token: str, revision: int) -> Identity | None:
-        return None
-
-    def known_at(self, token: str) -> int:
-        return 0
 
 
 def _claimed(claims: Any, now: float) -> tuple[Identity, float] | None:

@@ -11,7 +11,8 @@ import pytest
 import trio
 
 from actors.apply.operation import tag_of
-from actors.auth.jwt_tokens import CANNOT_SIGN, JWTSettings
+from actors.auth.jwt_tokens import CANNOT_SIGN
+from actors.auth.token_settings import JWTSettings
 from actors.kernel import InlineWorker
 from tests.api.authentic import (
     PASSWORDS,

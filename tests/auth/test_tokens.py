@@ -18,15 +18,9 @@ from cryptography.hazmat.primitives.serialization import (
 
 from actors.auth import simple_tokens as simple_tokens_module
 from actors.auth.identity import Identity
-from actors.auth.jwt_tokens import (
-    CANNOT_SIGN,
-    METHODS,
-    BadTokenOptions,
-    JWTSettings,
-    JWTTokens,
-    NoTokens,
-)
+from actors.auth.jwt_tokens import CANNOT_SIGN, METHODS, JWTTokens
 from actors.auth.passwords import effective_cost, hash_password, is_right
+from actors.auth.token_settings import BadTokenOptions, JWTSettings, NoTokens
 from tests.auth.world import Clock, simple_tokens
 from trioetcd.config.tokens import token_settings
 from trioetcd.node.settings import SimpleTokenSettings

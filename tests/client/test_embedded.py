@@ -81,12 +81,23 @@ async def test_what_the_block_raises_is_in_no_group():
             raise NetworkError(None, "x")
 
 
-@pytest.mark.parametrize("name", ["open_client", "open_node"])
-def test_names_load_only_what_they_need(name: str):
+@pytest.mark.parametrize(
+    ("names", "absent"),
+    [
+        (["__all__"], ["trio", "google.protobuf", "wire", "actors"]),
+        (
+            ["open_client", "EtcdError", "STM", "TLSSettings"],
+            ["actors", "cryptography", "lmdb", "jwt", "bcrypt", "yaml", "dns", "h11", "rich"],
+        ),
+        (["open_node", "NodeSettings"], ["trioetcd.client", "cryptography", "jwt", "yaml", "dns"]),
+        (["aio"], ["actors", "cryptography"]),
+    ],
+)
+def test_names_load_only_what_they_need(names: list[str], absent: list[str]):
     program = (
         "import sys, trioetcd\n"
-        "assert 'trio' not in sys.modules\n"
-        f"trioetcd.{name}\n"
-        f"assert ('actors.kernel' in sys.modules) == ({name!r} == 'open_node')\n"
+        f"for name in {names}: getattr(trioetcd, name)\n"
+        "loaded = {'.'.join(name.split('.')[:n]) for name in sys.modules for n in (1, 2)}\n"
+        f"assert not loaded & set({absent}), loaded & set({absent})\n"
     )
     subprocess.run([sys.executable, "-c", program], check=True)

@@ -18,7 +18,8 @@ from cryptography.x509.oid import ExtendedKeyUsageOID
 from tests.wire.certificates import DAY, Authority, Pair
 from tests.wire.ports import LinesLog, echo_port, read_exactly
 from wire.log import NullLog
-from wire.tls import ClientTLS, Identity, ServerTLS, TLSError, TLSSettings, TLSStream, self_signed
+from wire.tls import ClientTLS, Identity, ServerTLS, TLSError, TLSSettings, TLSStream
+from wire.tls_self_signed import self_signed
 from wire.tls_suites import SUITES
 
 NOW = datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC)

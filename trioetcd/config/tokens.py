@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from actors.auth.jwt_tokens import DEFAULT_TTL, BadTokenOptions, JWTSettings
+from actors.auth.token_settings import DEFAULT_TTL, BadTokenOptions, JWTSettings
 from trioetcd.config.values import BadValue, parse_duration
 from trioetcd.node.settings import SimpleTokenSettings, TokenSettings
 from wire.network import reason

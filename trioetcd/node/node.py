@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import trio
 
-from actors.auth.jwt_tokens import BadTokenOptions
+from actors.auth.token_settings import BadTokenOptions
 from actors.backend.engine import Engine, MemoryEngine
 from actors.backend.lmdb_engine import LMDBEngine
 from actors.kernel import (

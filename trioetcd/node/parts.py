@@ -8,15 +8,16 @@ from __future__ import annotations
 import random
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import trio
 
 from actors.apply.alarms import BUCKET as ALARM
 from actors.apply.alarms import Alarms
 from actors.apply.applier import Applier
-from actors.auth.jwt_tokens import JWTSettings, JWTTokens, NoTokens
 from actors.auth.simple_tokens import SimpleTokens
 from actors.auth.store import AuthStore
+from actors.auth.token_settings import JWTSettings, NoTokens
 from actors.backend.actor import BackendActor
 from actors.backend.buckets import CLUSTER, LEASE, MEMBERS, MEMBERS_REMOVED
 from actors.cluster.membership import DOWNGRADE_KEY, VERSION_KEY, Membership
@@ -75,6 +76,9 @@ from wire.grpc.service import Context, Registry
 from wire.log import Log
 from wire.network import Network
 from wire.tls import ClientTLS
+
+if TYPE_CHECKING:
+    from actors.auth.jwt_tokens import JWTTokens
 
 CHECKPOINT_SECONDS = 300.0  # between checkpoints of leases; etcd's
 
@@ -218,6 +222,8 @@ class Parts:
         if chosen is None:
             return NoTokens()
         if isinstance(chosen, JWTSettings):
+            from actors.auth.jwt_tokens import JWTTokens  # 30 ms, for what few ask for
+
             return JWTTokens(chosen, seams.unix_seconds)
         rows = self.rows
         return SimpleTokens(

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import trio
 
-from actors.auth.jwt_tokens import BadTokenOptions
+from actors.auth.token_settings import BadTokenOptions
 from trioetcd.api.access import Access
 from trioetcd.api.gateway.gateway import Gateway
 from trioetcd.config.tokens import token_settings
@@ -25,7 +25,7 @@ from wire.invariant import invariant
 from wire.listener import Port
 from wire.log import Log
 from wire.network import Address, RealNetwork, parse_url
-from wire.tls import ClientTLS, ServerTLS, TLSError, TLSSettings, self_signed
+from wire.tls import ClientTLS, ServerTLS, TLSError, TLSSettings
 
 if TYPE_CHECKING:
     from trioetcd.config.server import ListenSettings, ServerConfig
@@ -169,6 +169,8 @@ def _tls(
     if auto and not settings.cert_file:
         urls = listen.client_urls if kind == "client" else listen.peer_urls
         hosts = [parse_url(url).host or "0.0.0.0" for url in urls]
+        from wire.tls_self_signed import self_signed  # 20 ms, for what few ask for
+
         now = datetime.datetime.now(datetime.UTC)
         certificate, key = self_signed(
             root / "fixtures" / kind, hosts, listen.certificate_years, now

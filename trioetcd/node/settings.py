@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from actors.auth.jwt_tokens import JWTSettings
 from actors.auth.passwords import DEFAULT_COST
 from actors.auth.simple_tokens import DEFAULT_TTL
+from actors.auth.token_settings import JWTSettings
 from actors.mvcc.checks import DEFAULT_MAX_TXN_OPS
 from actors.snapshot.actor import Retention
 from trioetcd.api.proposals import DEFAULT_MAX_REQUEST_BYTES
