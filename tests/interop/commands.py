@@ -148,14 +148,14 @@ class Terminal:
     def _comparable(self, data: bytes) -> bytes:
         if self.lease:
             number = int(self.lease, 16)
-            for shape in (self.lease.encode(), b"%d" % number, _varint(number)):
+            for shape in (self.lease.encode(), b"%d" % number, varint(number)):
                 data = data.replace(shape, b"<lease>")
         for pattern, replacement in _REPLACED:
             data = pattern.sub(replacement, data)
         return data
 
 
-def _varint(number: int) -> bytes:
+def varint(number: int) -> bytes:
     """As protobuf writes it."""
     found = bytearray()
     while number > 0x7F:

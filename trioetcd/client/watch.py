@@ -34,6 +34,7 @@ from wire.status import Status
 CREATE_SECONDS = 5.0  # for a server to confirm a watch, before another one is asked
 T = TypeVar("T")
 _WATCH = "/etcdserverpb.Watch/Watch"
+_ALL_WATCHES = -1  # of a stream, for which the server answers a request for progress
 _HAS_LEADER = ((b"hasleader", b"true"),)  # a member cut off from the others ends our stream
 _Create = etcdserverpb.WatchCreateRequest
 
@@ -270,6 +271,25 @@ class Watch(Watching[Batch]):
 
 class WatchResponses(Watching[etcdserverpb.WatchResponse]):
     """Hands out the messages as they came, for those who show them; it does not list."""
+
+    def __init__(self, endpoints: Endpoints, wanted: WatchRange) -> None:
+        super().__init__(endpoints, wanted)
+        self._asked = 0  # times for progress, that were not answered yet
+
+    def ask_progress(self) -> None:
+        """Have the server say how far it is, even if nothing has changed since."""
+        if self._stream is None:
+            return
+        self._asked += 1
+        request = etcdserverpb.WatchRequest(progress_request=etcdserverpb.WatchProgressRequest())
+        with suppress(trio.BrokenResourceError):  # it has ended already; `receive` tells
+            self._stream.send_nowait(request.SerializeToString())
+
+    def _take(self, answer: etcdserverpb.WatchResponse) -> None:
+        if self._asked and answer.watch_id == _ALL_WATCHES and not answer.events:
+            self._asked -= 1
+            self._ready.append(answer)
+        super()._take(answer)
 
     def _handed_out(
         self, answer: etcdserverpb.WatchResponse

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from importlib import import_module
 
 from trioetcd.ctl.command import Command
@@ -49,12 +49,22 @@ def all_commands() -> list[Command]:
     return sorted(found, key=lambda command: command.name)
 
 
+def full_name(word: str, names: Iterable[str]) -> str:
+    """The one name that begins so; the word itself, if there is none or more than one."""
+    found = [name for name in names if name.startswith(word)]
+    return found[0] if len(found) == 1 and word not in names else word
+
+
 def find(words: Sequence[str]) -> tuple[Command | None, list[Command]]:
-    """The command or group that the words name, and what is in the group."""
-    commands = commands_of(words[0]) if words else []
+    """The command or group that the words name, and what is in the group.
+
+    A word may be cut short, as long as it is clear which is meant.
+    """
+    commands = commands_of(full_name(words[0], HOMES)) if words else []
     if not commands:
         return None, []
+    within = [command.path[1] for command in commands if len(command.path) > 1]
     for command in commands:
-        if len(words) > 1 and command.path == tuple(words[:2]):
+        if len(words) > 1 and command.path[1:] == (full_name(words[1], within),):
             return command, []
     return commands[0], commands[1:]

@@ -26,6 +26,11 @@ class Console:
         self.stderr.flush()
 
     @property
+    def is_process(self) -> bool:
+        """Whether it is the process's own, which children share."""
+        return self.stdout is getattr(sys.stdout, "buffer", None)
+
+    @property
     def is_terminal(self) -> bool:
         return self.stdout.isatty()
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from trioetcd.cli.pflag import Parsed
 from trioetcd.ctl.console import Console
-from trioetcd.ctl.errors import CommandFailed
+from trioetcd.ctl.errors import CommandFailed, Exit
 from wire.network import NetworkError
 
 SERVICES = (("https", "etcd-client-ssl"), ("http", "etcd-client"))
@@ -17,7 +17,10 @@ async def endpoints_of(parsed: Parsed, console: Console) -> tuple[str, ...]:
     """Raises CommandFailed: the domain has no records."""
     domain = parsed.text("discovery-srv")
     if not domain:
-        return parsed.words("endpoints")
+        named = tuple(word.strip() for word in parsed.words("endpoints"))
+        if named == ("",):
+            raise CommandFailed("etcdclient: no available endpoints", Exit.BAD_CONNECTION)
+        return named
     from wire.names import SystemNames, UnknownName  # a resolver is seldom needed
 
     names = SystemNames()

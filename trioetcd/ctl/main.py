@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
-from getpass import getpass
 
 import trio
 
@@ -17,7 +16,7 @@ from trioetcd.ctl.endpoints import endpoints_of
 from trioetcd.ctl.errors import CommandFailed, Exit, words
 from trioetcd.ctl.flags import GLOBAL, variable, with_environment
 from trioetcd.ctl.help import PROGRAM, command_help, group_help, root_help
-from trioetcd.ctl.session import Session, access_of, check_style
+from trioetcd.ctl.session import Session, check_style
 from wire.errors import EtcdError
 from wire.network import Network
 from wire.version import ETCD_VERSION
@@ -40,9 +39,10 @@ async def run_ctl(
     arguments: Sequence[str], console: Console, network: Network | None = None
 ) -> int:
     """The same inside a Trio program; what is said goes to the console."""
-    if list(arguments[:1]) == ["help"]:
-        arguments = [*arguments[1:], "--help"]
     named = _command_words(arguments)
+    if named[:1] == ["help"]:
+        arguments = [*_without(arguments, ["help"]), "--help"]
+        named = _command_words(arguments)
     command, within = find(named)
     if command is None and named:
         return _unknown(named[0], console)
@@ -52,7 +52,7 @@ async def run_ctl(
         return _group(command, within, arguments, console)
     flags = {**GLOBAL, **command.inherited, **command.flags}
     try:
-        parsed = parse_flags(flags, _without(arguments, command.path))
+        parsed = parse_flags(flags, _without(arguments, named[: len(command.path)]))
     except HelpAsked:
         console.print(command_help(command))
         return Exit.OK
@@ -72,6 +72,18 @@ async def run_ctl(
 
 
 async def _run(command: Command, parsed: Parsed, console: Console, network: Network | None) -> None:
+    endpoints: tuple[str, ...] = ()
+    if not command.is_offline:
+        parsed = _configured(parsed, console)
+        endpoints = await endpoints_of(parsed, console)
+    assert command.run is not None
+    async with AsyncExitStack() as clients:
+        session = Session(parsed, console, endpoints, clients, network)
+        await command.run(Invocation(parsed, session))
+
+
+def _configured(parsed: Parsed, console: Console) -> Parsed:
+    """By the environment, too.  Raises CommandFailed."""
     parsed, unknown = with_environment(parsed, console.environ)
     for setting in unknown:
         console.complain(f"unrecognized environment variable {setting}")
@@ -79,12 +91,7 @@ async def _run(command: Command, parsed: Parsed, console: Console, network: Netw
     if parsed.is_on("debug"):
         for name in sorted(GLOBAL):
             console.complain(f"{variable(name)}={_shown(parsed, name)}")
-    assert command.run is not None
-    async with AsyncExitStack() as clients:
-        endpoints = () if command.is_offline else await endpoints_of(parsed, console)
-        access = access_of(parsed, getpass)
-        session = Session(parsed, console, access, endpoints, clients, network)
-        await command.run(Invocation(parsed, session))
+    return parsed
 
 
 def _shown(parsed: Parsed, name: str) -> str:
@@ -125,13 +132,26 @@ def _group(
 
 
 def _unknown(word: str, console: Console) -> int:
+    near = [name for name in sorted(HOMES) if name.startswith(word) or _distance(word, name) <= 2]
+    meant = "\n\nDid you mean this?\n\t" + "\n\t".join(near) + "\n" if near else ""
     console.complain(
-        f'Error: unknown command "{word}" for "{PROGRAM}"\nRun \'{PROGRAM} --help\' for usage.'
+        f'Error: unknown command "{word}" for "{PROGRAM}"{meant}\n'
+        f"Run '{PROGRAM} --help' for usage."
     )
-    near = [name for name in HOMES if name.startswith(word[:3]) or word.startswith(name)]
-    if near:
-        console.complain("Did you mean this?\n\t" + "\n\t".join(near))
+    if console.environ.get("ETCDCTL_API") == "2":
+        console.complain("ETCDCTL_API=2 says nothing here: etcd's v2 API has gone with etcd 3.6.")
     return Exit.ERROR
+
+
+def _distance(word: str, name: str) -> int:
+    """Letters to change, add or leave out; Levenshtein's."""
+    row = list(range(len(name) + 1))
+    for number, letter in enumerate(word, 1):
+        before, row[0] = row[0], number
+        for column, other in enumerate(name, 1):
+            cost = before if letter == other else 1 + min(before, row[column], row[column - 1])
+            before, row[column] = row[column], cost
+    return row[-1]
 
 
 # Words

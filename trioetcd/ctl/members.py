@@ -47,18 +47,19 @@ async def status_of(session: Session, endpoint: str) -> etcdserverpb.StatusRespo
 
 async def ask_each(
     said: Invocation, what: str, ask: Callable[[str], Awaitable[A]]
-) -> tuple[list[tuple[str, A]], bool]:
-    """The chosen endpoints' answers, one after the other, and whether one failed, which is said."""
-    found, has_failed = [], False
+) -> tuple[list[tuple[str, A]], str]:
+    """The chosen endpoints' answers, one after the other, and why the last one that failed did;
+    each failure is said."""
+    found, failure = [], ""
     for endpoint in await chosen_endpoints(said):
         try:
             found.append((endpoint, await ask(endpoint)))
         except (EtcdError, CommandFailed) as error:
-            has_failed = True
+            failure = reason_of(error)
             said.session.console.complain(
-                f"Failed to get the {what} of endpoint {endpoint} ({reason_of(error)})"
+                f"Failed to get the {what} of endpoint {endpoint} ({failure})"
             )
-    return found, has_failed
+    return found, failure
 
 
 def reason_of(error: EtcdError | CommandFailed) -> str:

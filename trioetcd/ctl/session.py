@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
+from functools import cached_property
+from getpass import getpass
 from typing import TYPE_CHECKING, TypeVar
 
 import trio
@@ -17,7 +19,7 @@ from trioetcd.cli.shown import FORMATS
 from trioetcd.client import Client, Retry, open_client
 from trioetcd.client.calls import Kind
 from trioetcd.ctl.console import Console
-from trioetcd.ctl.errors import CommandFailed, Exit, words
+from trioetcd.ctl.errors import CommandFailed, Exit, Misused, words
 from trioetcd.ctl.output.answer import Answer, Style
 from wire.errors import EtcdError, Refused
 from wire.grpc.channel import ChannelOptions
@@ -71,8 +73,10 @@ async def connect(
                     options=access.options,
                 )
             )
-        except (BadURL, TLSError) as error:
+        except BadURL as error:
             raise CommandFailed(str(error), Exit.BAD_CONNECTION) from error
+        except TLSError as error:
+            raise CommandFailed(str(error), Exit.BAD_ARGUMENTS) from error
         yield client
 
 
@@ -83,19 +87,22 @@ class Session:
         self,
         parsed: Parsed,
         console: Console,
-        access: Access,
         endpoints: tuple[str, ...],
         clients: AsyncExitStack,
         network: Network | None = None,
     ) -> None:
         self.parsed = parsed
         self.console = console
-        self.access = access
         self.endpoints = endpoints
         self.style = Style(parsed.text("write-out"), hex=parsed.is_on("hex"))
         self._clients = clients
         self.network = network
         self._client: Client | None = None
+
+    @cached_property
+    def access(self) -> Access:
+        """May ask for a password.  Raises CommandFailed: the flags do not go together."""
+        return access_of(self.parsed, getpass)
 
     async def client(self) -> Client:
         """One client of all endpoints."""
@@ -189,9 +196,13 @@ def access_of(parsed: Parsed, ask_password: Callable[[str], str]) -> Access:
     user, password = "", ""
     if not token:
         user, password = user_of(parsed.text("user"), parsed.text("password"), ask_password)
-    skip_verify = parsed.is_on("insecure-skip-tls-verify")
     return secured_access(
-        parsed, user=user, password=password, token=token, skip_verify=skip_verify
+        parsed,
+        user=user,
+        password=password,
+        token=token,
+        skip_verify=parsed.is_on("insecure-skip-tls-verify"),
+        server_name="" if parsed.is_on("insecure-discovery") else parsed.text("discovery-srv"),
     )
 
 
@@ -203,20 +214,26 @@ def secured_access(
     password: str = "",
     token: str = "",
     skip_verify: bool = False,
+    server_name: str = "",
 ) -> Access:
-    """By the flags whose names begin so: any certificate switches TLS on."""
+    """By the flags whose names begin so: any certificate switches TLS on.
+
+    Raises:
+        CommandFailed: a certificate without its key, or a key without its certificate.
+    """
+    certificate, key = parsed.text(f"{before}cert"), parsed.text(f"{before}key")
+    authorities = parsed.text(f"{before}cacert")
+    if bool(certificate) != bool(key):
+        raise Misused(f"KeyFile and CertFile must both be present[key: {key}, cert: {certificate}]")
     tls = TLSSettings(
-        client_cert_file=parsed.text(f"{before}cert"),
-        client_key_file=parsed.text(f"{before}key"),
-        trusted_ca_file=parsed.text(f"{before}cacert"),
+        client_cert_file=certificate,
+        client_key_file=key,
+        trusted_ca_file=authorities,
         skip_verify=skip_verify,
+        server_name=server_name,
     )
-    secure = bool(
-        tls.client_cert_file
-        or tls.client_key_file
-        or tls.trusted_ca_file
-        or not parsed.is_on(f"{before}insecure-transport")
-    )
+    is_plain = parsed.is_on(f"{before}insecure-transport")
+    secure = bool(certificate or authorities or server_name) or not is_plain
     return Access(tls, secure, user, password, token, _options(parsed))
 
 
@@ -233,8 +250,9 @@ def _options(parsed: Parsed) -> ChannelOptions:
         interval=parsed.seconds("keepalive-time"), timeout=parsed.seconds("keepalive-timeout")
     )
     most = parsed.number("max-recv-bytes") or (1 << 31) - 1
+    limit = parsed.seconds("dial-timeout")
     return ChannelOptions(
         keep_alive=keep_alive,
         receive_bytes=most,
-        connect_seconds=max(parsed.seconds("dial-timeout"), 0.001),
+        connect_seconds=limit if limit > 0 else ChannelOptions.connect_seconds,
     )

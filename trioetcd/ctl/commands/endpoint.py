@@ -131,7 +131,7 @@ _STATUS_COLUMNS = (
 
 
 async def status(said: Invocation) -> None:
-    found, has_failed = await ask_each(
+    found, failure = await ask_each(
         said, "status", lambda endpoint: status_of(said.session, endpoint)
     )
     said.session.show(
@@ -141,7 +141,7 @@ async def status(said: Invocation) -> None:
             [{"Endpoint": endpoint, "Status": _status_json(one)} for endpoint, one in found],
         )
     )
-    if has_failed:
+    if failure:
         raise CommandFailed("", Exit.ERROR)
 
 
@@ -203,7 +203,7 @@ async def hash_kv(said: Invocation) -> None:
             endpoint, "/etcdserverpb.Maintenance/HashKV", request, etcdserverpb.HashKVResponse
         )
 
-    found, has_failed = await ask_each(said, "hash", ask)
+    found, failure = await ask_each(said, "hash", ask)
     said.session.show(
         _listed(
             Table(("endpoint", "hash"), [(endpoint, str(one.hash)) for endpoint, one in found]),
@@ -211,8 +211,8 @@ async def hash_kv(said: Invocation) -> None:
             [{"Endpoint": endpoint, "HashKV": _without_revision(one)} for endpoint, one in found],
         )
     )
-    if has_failed:
-        raise CommandFailed("", Exit.ERROR)
+    if failure:
+        raise CommandFailed(failure)
 
 
 def _without_revision(answer: etcdserverpb.HashKVResponse) -> dict[str, Any]:

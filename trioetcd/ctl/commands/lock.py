@@ -13,26 +13,34 @@ import trio
 from trioetcd.cli.pflag import Flag
 from trioetcd.client import Client, Hold, LeaseLost
 from trioetcd.client.lock import DEFAULT_TTL
-from trioetcd.client.values import KeyValue
+from trioetcd.ctl.beside import beside
+from trioetcd.ctl.child import ChildFailed, run_child
 from trioetcd.ctl.command import Command, Invocation
 from trioetcd.ctl.commands.keys import encoded, range_answer
 from trioetcd.ctl.errors import CommandFailed, Misused
+from trioetcd.ctl.observer import observe
 from trioetcd.ctl.session import Session
+from wire.errors import EtcdError
 from wire.pb import etcdserverpb
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 class Interruption:
-    """What a signal means: whoever waits gives up, whoever holds something ends in order.  A
-    second signal ends at once."""
+    """What a signal means: whoever waits gives up, whoever holds something ends in order.
+
+    A second signal ends at once.  A command that runs is not disturbed: it may be signalled itself.
+    """
 
     def __init__(self) -> None:
         self.scope = trio.CancelScope()
         self.is_holding = False
+        self.is_deaf = False
         self.asked = trio.Event()
 
     def signalled(self) -> None:
+        if self.is_deaf:
+            return
         if self.is_holding and not self.asked.is_set():
             self.asked.set()
         else:
@@ -48,22 +56,14 @@ async def until_signal(work: Callable[[Interruption], Awaitable[None]]) -> None:
     """Raises CommandFailed: it was given up."""
     interruption = Interruption()
     with trio.open_signal_receiver(*SIGNALS) as signals:
-        async with trio.open_nursery() as nursery:
 
-            async def listen() -> None:
-                async for _ in signals:
-                    interruption.signalled()
+        async def listen() -> None:
+            async for _ in signals:
+                interruption.signalled()
 
-            nursery.start_soon(listen)
-            failure: Exception | None = None
+        async with beside(listen):
             with interruption.scope:
-                try:
-                    await work(interruption)
-                except Exception as error:
-                    failure = error
-            nursery.cancel_scope.cancel()
-    if failure is not None:
-        raise failure
+                await work(interruption)
     if interruption.scope.cancelled_caught:
         raise CommandFailed("context canceled")
 
@@ -93,6 +93,7 @@ async def lock(said: Invocation) -> None:
         try:
             async with client.lock(encoded(name), ttl=said.parsed.number("ttl")) as held:
                 if command:
+                    interruption.is_deaf = True
                     await _run_with(said.session, held, command)
                 else:
                     await _show_key(said.session, client, held.key)
@@ -110,14 +111,9 @@ async def _run_with(session: Session, held: Hold, command: Sequence[str]) -> Non
         "ETCD_LOCK_REV": str(held.token),
     }
     try:
-        done = await trio.run_process(
-            list(command), env={**session.console.environ, **told}, stdin=None, check=False
-        )
-    except OSError as error:
-        raise CommandFailed(f'exec: "{command[0]}": {error.strerror}') from error
-    if done.returncode:
-        status = done.returncode if done.returncode > 0 else 1
-        raise CommandFailed(f"exit status {done.returncode}", status)
+        await run_child(command, told, session.console)
+    except ChildFailed as failed:
+        raise CommandFailed(str(failed), failed.status) from failed
 
 
 # elect
@@ -132,7 +128,7 @@ async def elect(said: Invocation) -> None:
     if said.parsed.is_on("listen"):
         if len(arguments) > 1:
             raise Misused("proposal given but -l is set")
-        await until_signal(lambda _: _observe(said.session, client, name))
+        await until_signal(lambda interruption: _observe(said.session, name, interruption))
     elif len(arguments) == 1:
         raise Misused("no proposal argument but -l not set")
     else:
@@ -140,19 +136,22 @@ async def elect(said: Invocation) -> None:
         await until_signal(lambda one: _campaign(said.session, client, name, proposal, one))
 
 
-async def _observe(session: Session, client: Client, name: bytes) -> None:
-    async for leader in client.observe(name):
-        _show_leader(session, leader)
+async def _observe(session: Session, name: bytes, interruption: Interruption) -> None:
+    """Until a signal, which is no failure."""
 
+    def show(answer: etcdserverpb.RangeResponse) -> None:
+        session.show(range_answer(answer, as_hex=session.style.hex))
 
-def _show_leader(session: Session, leader: KeyValue) -> None:
-    message = etcdserverpb.RangeResponse(count=1)
-    kv = message.kvs.add()
-    kv.key, kv.value, kv.version = leader.key, leader.value, leader.version
-    kv.create_revision, kv.mod_revision = leader.create_revision, leader.mod_revision
-    kv.lease = leader.lease_id
-    message.header.revision = leader.mod_revision
-    session.show(range_answer(message, as_hex=session.style.hex))
+    async def until_asked() -> None:
+        await interruption.hold()
+        watching.cancel()
+
+    with trio.CancelScope() as watching:
+        async with beside(until_asked):
+            try:
+                await observe(session, name, show)
+            except EtcdError as error:
+                raise CommandFailed("elect: observer lost") from error
 
 
 async def _campaign(

@@ -109,7 +109,7 @@ async def move_leader(said: Invocation) -> None:
         etcdserverpb.MoveLeaderResponse,
     )
     text = f"Leadership transferred from {status.leader:x} to {target:x}\n"
-    session.show(Answer(answer, text))
+    session.show(Answer(answer, text, has_fields=False))
 
 
 # downgrade

@@ -6,8 +6,9 @@ Source: etcd etcdctl/ctlv3/command/member_command.go.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
+from actors.cluster.urls import BadURL, check_urls
 from trioetcd.cli.pflag import Flag
 from trioetcd.cli.shown import Table
 from trioetcd.client.calls import Kind
@@ -48,8 +49,28 @@ async def list_members(said: Invocation) -> None:
             "".join(", ".join(row) + "\n" for row in rows),
             fields=lambda: lines(header(answer)) + "".join(map(_fields, answer.members)),
             table=Table(_COLUMNS, rows),
+            json=(lambda: _hex_json(answer)) if said.session.style.hex else None,
         )
     )
+
+
+def _hex_json(answer: etcdserverpb.MemberListResponse) -> dict[str, Any]:
+    """etcdctl 3.5's, which leaves things out and spells `clientURLS` so.
+
+    From the tenth term on its raft term is in hex without quotes, which is no JSON; ours is.
+    """
+    members = [
+        {
+            "ID": f"{member.ID:x}",
+            "name": member.name,
+            "peerURLs": list(member.peerURLs) or None,
+            "clientURLS": list(member.clientURLs) or None,
+        }
+        for member in answer.members
+    ]
+    header = answer.header
+    ids = {"cluster_id": f"{header.cluster_id:x}", "member_id": f"{header.member_id:x}"}
+    return {"header": {**ids, "raft_term": header.raft_term}, "members": members}
 
 
 def _row(member: etcdserverpb.Member) -> Sequence[str]:
@@ -86,6 +107,7 @@ async def add(said: Invocation) -> None:
     urls = [url for url in said.parsed.text("peer-urls").split(",") if url]
     if not urls:
         raise Misused("member peer urls not provided")
+    _check(urls)
     answer = await said.session.call(
         f"{_CLUSTER}/MemberAdd",
         etcdserverpb.MemberAddRequest(peerURLs=urls, isLearner=said.parsed.is_on("learner")),
@@ -93,7 +115,15 @@ async def add(said: Invocation) -> None:
         is_write=True,
     )
     text = f"Member {answer.member.ID:16x} added to cluster {answer.header.cluster_id:16x}\n"
-    said.session.show(Answer(answer, text + _environment(answer, name)))
+    said.session.show(Answer(answer, text + _environment(answer, name), has_fields=False))
+
+
+def _check(urls: Sequence[str]) -> None:
+    """Raises CommandFailed: before a server is asked, as Go's client does it."""
+    try:
+        check_urls(urls)
+    except BadURL as error:
+        raise CommandFailed(str(error)) from error
 
 
 def _environment(answer: etcdserverpb.MemberAddResponse, name: str) -> str:
@@ -122,6 +152,7 @@ async def update(said: Invocation) -> None:
     urls = said.parsed.text("peer-urls")
     if not urls:
         raise Misused("member peer urls not provided")
+    _check(urls.split(","))
     request = etcdserverpb.MemberUpdateRequest(ID=number, peerURLs=urls.split(","))
     kind = etcdserverpb.MemberUpdateResponse
     await _change(said, "MemberUpdate", request, kind, f"Member {number:16x} updated in")
@@ -139,7 +170,7 @@ async def _change(
 ) -> None:
     answer = await said.session.call(f"{_CLUSTER}/{method}", request, kind, is_write=True)
     text = f"{done} cluster {answer.header.cluster_id:16x}\n"
-    said.session.show(Answer(answer, text))
+    said.session.show(Answer(answer, text, has_fields=False))
 
 
 COMMANDS = [

@@ -136,6 +136,8 @@ def key_range(parsed: Parsed, keys: Sequence[str]) -> tuple[bytes, bytes]:
     if is_prefix and is_from_key:
         raise Misused("--from-key and --prefix flags are mutually exclusive")
     key = encoded(keys[0])
+    if not key:  # an end that is given with it is left out of account
+        return b"\0", ALL if is_prefix or is_from_key else b""
     if len(keys) > 1:
         if is_prefix:
             raise Misused("unexpected endkey argument with --prefix flag")
@@ -143,7 +145,7 @@ def key_range(parsed: Parsed, keys: Sequence[str]) -> tuple[bytes, bytes]:
             raise Misused("unexpected endkey argument with --from-key flag")
         return key, encoded(keys[1])
     if is_prefix:
-        return (key, prefix_end(key)) if key else (b"\0", b"\0")
+        return key, prefix_end(key)
     return key, ALL if is_from_key else b""
 
 

@@ -30,7 +30,8 @@ from wire.go_quote import go_unquote
 from wire.pb import etcdserverpb
 
 _WORDS = re.compile(r'"(?:[^"\\]|\\.)*"|\'[^\']*\'|[^\'"\s]\S*[^\'"\s]?')
-_COMPARE = re.compile(r'\s*("(?:[^"\\]|\\.)*")\s*\)\s*(\S+)\s+("(?:[^"\\]|\\.)*")')
+_QUOTED = r'("(?:[^"\\]|\\.)*")'
+_COMPARE = re.compile(rf"\s*{_QUOTED}(?:\s*\)(?:\s*(\S+)(?:\s+{_QUOTED})?)?)?")
 _Compare = etcdserverpb.Compare
 RESULTS = {"=": 0, ">": 1, "<": 2, "!=": 3}
 T = TypeVar("T")
@@ -62,8 +63,8 @@ def parse_compare(line: str) -> etcdserverpb.Compare:
     if not parenthesis:
         raise _malformed(line)
     found = _COMPARE.match(rest)
-    if found is None:
-        raise _malformed(line)
+    if found is None or found[3] is None:
+        raise _malformed(line, _as_far_as(target, found))
     key, result, value = _unquoted(found[1]), found[2], _unquoted(found[3])
     if result not in RESULTS:
         raise CommandFailed(f"malformed comparison: {line}", Exit.INVALID_INPUT)
@@ -94,8 +95,14 @@ def _set_target(compare: etcdserverpb.Compare, target: str, value: bytes, line: 
             raise CommandFailed(text, Exit.INVALID_INPUT)
 
 
-def _malformed(line: str) -> CommandFailed:
-    return CommandFailed(f"malformed comparison: {line}", Exit.INVALID_INPUT)
+def _as_far_as(target: str, found: re.Match[str] | None) -> str:
+    """What of a comparison was understood."""
+    key, result = (found[1], found[2] or "") if found else ('""', "")
+    return f'; got {target}({key}) {result} ""'
+
+
+def _malformed(line: str, got: str = "") -> CommandFailed:
+    return CommandFailed(f"malformed comparison: {line}{got}", Exit.INVALID_INPUT)
 
 
 def parse_operation(line: str) -> etcdserverpb.RequestOp:

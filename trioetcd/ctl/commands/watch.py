@@ -5,14 +5,15 @@ Source: etcd etcdctl/ctlv3/command/watch_command.go.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import trio
 
 from trioetcd.cli.pflag import BadFlags, Flag, HelpAsked, Parsed, parse_flags
 from trioetcd.client.values import prefix_range
-from trioetcd.client.watch import WatchRange
+from trioetcd.client.watch import WatchRange, WatchResponses
+from trioetcd.ctl.child import ChildFailed, run_child
 from trioetcd.ctl.command import Command, Invocation
 from trioetcd.ctl.commands.keys import encoded
 from trioetcd.ctl.commands.txn import split_words
@@ -22,11 +23,16 @@ from trioetcd.ctl.output.answer import Answer
 from trioetcd.ctl.output.fields import lines, watch_rows
 from trioetcd.ctl.output.go_json import go_json
 from trioetcd.ctl.session import Session
-from wire.errors import EtcdError
+from wire.errors import EtcdError, PermissionDenied
 from wire.go_quote import go_quote
 from wire.pb import etcdserverpb
+from wire.status import Status
 
 NO_ARGUMENTS = "bad number of arguments"
+
+
+class NotTogether(Misused):
+    """What was asked for contradicts itself."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +62,7 @@ def wish_of(
     first, last = encoded(arguments[0]), b""
     if len(arguments) == 2:
         if parsed.is_on("prefix"):
-            raise Misused("`range_end` and `--prefix` are mutually exclusive")
+            raise NotTogether("`range_end` and `--prefix` are mutually exclusive")
         last = encoded(arguments[1])
     elif parsed.is_on("prefix"):
         first, last = prefix_range(first)
@@ -79,25 +85,37 @@ async def watch(said: Invocation) -> None:
     if end and not key:
         raise Misused(f"ETCDCTL_WATCH_KEY is empty but got ETCDCTL_WATCH_RANGE_END={go_quote(end)}")
     if said.parsed.is_on("interactive"):
-        await _interactive(said.session, key, end)
+        await Prompt(said.session, key, end).run()
         return
     wish = wish_of(said.parsed, said.parsed.arguments, said.parsed.after_dashes, key, end)
     await follow(said.session, wish)
 
 
-async def follow(session: Session, wish: Wish) -> None:
-    """Until the server ends the watch."""
+async def follow(session: Session, wish: Wish, watching: set[WatchResponses] | None = None) -> None:
+    """Until the server ends the watch; as long as it goes on, it is one of `watching`."""
     client = await session.client()
+    watching = set() if watching is None else watching
+    responses = client.watch_responses(wish.wanted)
     try:
-        async with client.watch_responses(wish.wanted) as responses:
+        async with responses:
+            watching.add(responses)
             async for response in responses:
                 show(session, response)
                 if wish.command:
-                    await run_for_each(wish.command, response, session.console.environ, session)
+                    await run_for_each(wish.command, response, session)
     except EtcdError as error:
-        session.console.complain(f"watch was canceled ({words(error)})")
+        session.console.complain(f"watch was canceled ({_reason(error)})")
         text = "watch is canceled by the server"
         raise CommandFailed(text, Exit.INTERRUPTED) from error
+    finally:
+        watching.discard(responses)
+
+
+def _reason(error: EtcdError) -> str:
+    """As the server has put it."""
+    if isinstance(error, PermissionDenied):  # which our client has taken out of its frame
+        return f"rpc error: code = PermissionDenied desc = {error.text}"
+    return error.text if error.status is Status.CANCELLED else words(error)
 
 
 def show(session: Session, response: etcdserverpb.WatchResponse) -> None:
@@ -120,10 +138,7 @@ def show(session: Session, response: etcdserverpb.WatchResponse) -> None:
 
 
 async def run_for_each(
-    command: Sequence[str],
-    response: etcdserverpb.WatchResponse,
-    environ: Mapping[str, str],
-    session: Session,
+    command: Sequence[str], response: etcdserverpb.WatchResponse, session: Session
 ) -> None:
     """Raises CommandFailed: one of them has failed."""
     for event in response.events:
@@ -134,50 +149,83 @@ async def run_for_each(
             "ETCD_WATCH_VALUE": go_quote(event.kv.value),
         }
         try:
-            done = await trio.run_process(
-                list(command), env={**environ, **told}, capture_stdout=True, check=False
-            )
-        except OSError as error:
-            why = f'exec: "{command[0]}": {error.strerror}'
+            await run_child(command, told, session.console)
+        except ChildFailed as failed:
+            shown = " ".join(go_quote(word) for word in command)
+            session.console.complain(f"command [{shown}] error ({failed})")
+            raise CommandFailed("", Exit.ERROR) from failed
+
+
+class Prompt:
+    """Watches as they are typed, all at once; until the input ends, or a program fails."""
+
+    def __init__(self, session: Session, key: str, end: str) -> None:
+        self._session = session
+        self._key = key  # the environment's
+        self._end = end
+        self._watching: set[WatchResponses] = set()
+
+    async def run(self) -> None:
+        """Raises CommandFailed."""
+        await self._session.client()
+        failures: list[CommandFailed] = []
+        async with trio.open_nursery() as nursery:
+            try:
+                while (line := await self._line()) is not None:
+                    wish = self._typed(line)
+                    if wish is not None:
+                        nursery.start_soon(self._follow, wish, failures, nursery.cancel_scope)
+            except CommandFailed as failure:
+                failures.append(failure)
+            nursery.cancel_scope.cancel()
+        if failures:
+            raise failures[0]
+        raise CommandFailed("error reading watch request line: EOF", Exit.INVALID_INPUT)
+
+    async def _line(self) -> str | None:
+        """Without its end."""
+        stdin = self._session.console.stdin
+        line = await trio.to_thread.run_sync(stdin.readline, abandon_on_cancel=True)
+        return line.decode(errors="surrogateescape").removesuffix("\n") if line else None
+
+    async def _follow(
+        self, wish: Wish, failures: list[CommandFailed], prompt: trio.CancelScope
+    ) -> None:
+        """A watch that its server ends does not end the others."""
+        try:
+            await follow(self._session, wish, self._watching)
+        except CommandFailed as failure:
+            if failure.status != Exit.INTERRUPTED:
+                failures.append(failure)
+                prompt.cancel()
+
+    def _typed(self, text: str) -> Wish | None:
+        """Raises CommandFailed: flags or arguments are wrong, which ends it all."""
+        complain = self._session.console.complain
+        said = split_words(text)
+        if not said:
+            complain(f"Invalid command: {text} (watch and progress supported)")
+        elif said[0] == "progress":
+            for watch in self._watching:
+                watch.ask_progress()
+        elif said[0] != "watch":
+            complain(f"Invalid command {text} (only support watch)")
+        elif len(said) < 2 and not self._key:
+            complain(f"Invalid command {text} (command type or key is not provided)")
         else:
-            session.console.print(done.stdout)
-            if not done.returncode:
-                continue
-            why = f"exit status {done.returncode}"
-        shown = " ".join(go_quote(word) for word in command)
-        session.console.complain(f"command [{shown}] error ({why})")
-        raise CommandFailed("", Exit.ERROR)
-
-
-async def _interactive(session: Session, key: str, end: str) -> None:
-    """Watches as they are typed, all at once; until the input ends."""
-    console = session.console
-    async with trio.open_nursery() as nursery:
-        while True:
-            line = await trio.to_thread.run_sync(console.stdin.readline, abandon_on_cancel=True)
-            if not line:
-                nursery.cancel_scope.cancel()
-                break
-            text = line.decode(errors="surrogateescape").strip()
-            if text == "progress":
-                continue  # every watch here is told of progress by its server
-            wish = _typed(text, key, end, session)
-            if wish is not None:
-                nursery.start_soon(follow, session, wish)
-    raise CommandFailed("error reading watch request line: EOF", Exit.INVALID_INPUT)
-
-
-def _typed(text: str, key: str, end: str, session: Session) -> Wish | None:
-    said = split_words(text)
-    if not said or said[0] != "watch":
-        session.console.complain(f"Invalid command {text} (only support watch)")
+            return self._wish(text, said[1:])
         return None
-    try:
-        parsed = parse_flags(FLAGS, said[1:])
-        return wish_of(parsed, parsed.arguments, parsed.after_dashes, key, end)
-    except (BadFlags, HelpAsked, CommandFailed) as error:
-        session.console.complain(f"Invalid command {text} ({error})")
-        return None
+
+    def _wish(self, text: str, said: Sequence[str]) -> Wish | None:
+        try:
+            parsed = parse_flags(FLAGS, said)
+        except (BadFlags, HelpAsked) as error:
+            raise Misused(str(error)) from error
+        try:
+            return wish_of(parsed, parsed.arguments, parsed.after_dashes, self._key, self._end)
+        except NotTogether as error:
+            self._session.console.complain(f"Invalid command {text} ({error})")
+            return None
 
 
 FLAGS = {
