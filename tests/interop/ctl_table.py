@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -53,11 +54,14 @@ class Table(NamedTuple):
         ]
 
 
-def compare(kind: str, version: str, home: Path, formats: Sequence[str] = FORMATS) -> Table:
+def compare(
+    kind: str, version: str, home: Path, formats: Sequence[str] = FORMATS, *, whole: bool = True
+) -> Table:
     """Both programs at once, each at a fresh server of the same kind."""
     with ThreadPoolExecutor(1) as pool:
-        theirs = pool.submit(transcript, kind, home / "etcdctl", TERMINALS[version], formats)
-        ours = transcript(kind, home / "ours", Ours, formats)
+        run = partial(transcript, kind, formats=formats, whole=whole)
+        theirs = pool.submit(run, home / "etcdctl", TERMINALS[version])
+        ours = run(home / "ours", Ours)
         pairs = zip(theirs.result(), ours, strict=True)
     rows = [Row(*pair, reason_of(pair[0].typed.command, version)) for pair in pairs]
     return Table(kind, version, rows)

@@ -229,14 +229,21 @@ class Ours(Terminal):
 
 
 def transcript(
-    kind: str, home: Path, terminal: type[Terminal], formats: Sequence[str] = FORMATS
+    kind: str,
+    home: Path,
+    terminal: type[Terminal],
+    formats: Sequence[str] = FORMATS,
+    *,
+    whole: bool = True,
 ) -> list[Printed]:
     """Everything, typed to a fresh server of a kind."""
     server = Server(kind, home, peer_url=PEER_URL)
     server.start()
     try:
         at = terminal(server)
-        printed = [at.run(typed) for typed in words(formats)]
+        printed = [at.run(typed) for typed in words(formats, whole=whole)]
+        if not whole:
+            return printed
         at.lose_quorum()
         return printed + [at.run(Typed(line)) for line in NO_QUORUM]
     finally:

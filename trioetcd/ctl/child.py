@@ -24,7 +24,8 @@ class ChildFailed(Exception):
 
 
 async def run_child(command: Sequence[str], told: Mapping[str, str], console: Console) -> None:
-    """With `told` in its environment.  It writes where we write; if we are cancelled, it is ended.
+    """With `told` in its environment, and nothing to read.  It writes where we write; if we are
+    cancelled, it is ended.
 
     Raises:
         ChildFailed
@@ -34,7 +35,6 @@ async def run_child(command: Sequence[str], told: Mapping[str, str], console: Co
         done = await trio.run_process(
             list(command),
             env={**console.environ, **told},
-            stdin=None,
             capture_stdout=captured,
             capture_stderr=captured,
             check=False,

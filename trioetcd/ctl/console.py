@@ -3,10 +3,41 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from typing import BinaryIO
+
+from trioetcd.ctl.errors import CommandFailed
+
+GIVEN_UP = 255  # exit status, when a password is asked for and a signal comes
+_SIGNALS = (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM)
+
+
+@contextmanager
+def unseen(terminal: BinaryIO) -> Iterator[None]:
+    """The terminal shows nothing that is typed.
+
+    Source: github.com/bgentry/speakeasy (speakeasy_unix.go), which etcdctl asks by.
+    """
+    import termios  # which not every system has
+
+    def give_up(number: int, frame: object) -> None:
+        raise CommandFailed("", GIVEN_UP)
+
+    before = termios.tcgetattr(terminal)
+    silent = [*before]
+    silent[3] &= ~termios.ECHO
+    handlers = {number: signal.signal(number, give_up) for number in _SIGNALS}
+    try:
+        termios.tcsetattr(terminal, termios.TCSADRAIN, silent)
+        yield
+    finally:
+        termios.tcsetattr(terminal, termios.TCSADRAIN, before)
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
 
 
 @dataclass
@@ -33,6 +64,18 @@ class Console:
     @property
     def is_terminal(self) -> bool:
         return self.stdout.isatty()
+
+    def ask(self, prompt: str) -> str:
+        """A password: not shown while it is typed, if a person types it; without white space.
+
+        Raises:
+            CommandFailed: a signal has come instead.
+        """
+        self.print(prompt)
+        with unseen(self.stdin) if self.stdin.isatty() else nullcontext():
+            line = self.line()
+        self.print("\n")
+        return line.strip()
 
     def read(self) -> bytes:
         return self.stdin.read()

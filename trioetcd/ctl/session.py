@@ -9,7 +9,6 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from functools import cached_property
-from getpass import getpass
 from typing import TYPE_CHECKING, TypeVar
 
 import trio
@@ -102,7 +101,7 @@ class Session:
     @cached_property
     def access(self) -> Access:
         """May ask for a password.  Raises CommandFailed: the flags do not go together."""
-        return access_of(self.parsed, getpass)
+        return access_of(self.parsed, self.console.ask)
 
     async def client(self) -> Client:
         """One client of all endpoints."""

@@ -5,8 +5,6 @@ Source: etcd etcdctl/ctlv3/command/make_mirror_command.go.
 
 from __future__ import annotations
 
-from getpass import getpass
-
 import trio
 
 from trioetcd.cli.pflag import Flag, Parsed
@@ -25,7 +23,7 @@ async def make_mirror(said: Invocation) -> None:
     destination = said.only_argument("make-mirror takes one destination argument")
     plan = plan_of(said.parsed)
     source = await said.session.client()
-    copy = await said.session.client_at(_access(said.parsed), destination)
+    copy = await said.session.client_at(_access(said), destination)
     mirror = Mirror(source, copy, plan)
 
     async def tell() -> None:
@@ -49,12 +47,13 @@ def plan_of(parsed: Parsed) -> Plan:
     return Plan(prefix, destination, parsed.number("rev"), parsed.number("max-txn-ops"))
 
 
-def _access(parsed: Parsed) -> Access:
+def _access(said: Invocation) -> Access:
     """The destination's; how connections are kept alive is the same for both."""
+    parsed = said.parsed
     user, password = user_of(
         parsed.text("dest-user"),
         parsed.text("dest-password"),
-        lambda _: getpass("Destination Password: "),
+        lambda _: said.session.console.ask("Destination Password: "),
     )
     return secured_access(parsed, "dest-", user=user, password=password)
 

@@ -5,8 +5,6 @@ Source: etcd etcdctl/ctlv3/command/user_command.go.
 
 from __future__ import annotations
 
-from getpass import getpass
-
 from trioetcd.cli.pflag import Flag
 from trioetcd.ctl.command import Command, Invocation
 from trioetcd.ctl.commands.auth import AUTH
@@ -43,17 +41,15 @@ async def add(said: Invocation) -> None:
 
 def _ask_password(said: Invocation, name: str) -> str:
     """Raises CommandFailed: the two that were typed are not the same."""
+    console = said.session.console
     if not said.parsed.is_on("interactive"):
-        return said.session.console.line()
-    try:
-        first = getpass(f"Password of {name}: ")
-        second = getpass(f"Type password of {name} again for confirmation: ")
-    except EOFError as error:
-        raise Misused("failed to ask password: EOF") from error
-    if first != second:
-        raise Misused("given passwords are different")
+        words = console.line().split()
+        return words[0] if words else ""
+    first = console.ask(f"Password of {name}: ")
     if not first:
         raise Misused("empty password")
+    if first != console.ask(f"Type password of {name} again for confirmation: "):
+        raise Misused("given passwords are different")
     return first
 
 
