@@ -225,6 +225,9 @@ class StreamExchange(Exchange[Head]):
             await trio.lowlevel.checkpoint()
         if self._messages:
             message, taken = self._messages.popleft()
+            if not self._messages:  # now the rest of one that has begun may come
+                taken += self._pending
+                self._pending = 0
             self._host.give_back(self, taken)
             return message
         if self._error is not None:
@@ -293,7 +296,8 @@ class StreamExchange(Exchange[Head]):
         if messages:
             self._pending = 0
             self._wake()
-        elif self._pending:  # a long message: let the rest of it come
+        elif self._pending and not self._messages:
+            # A long message, and somebody waits for it: let the rest of it come.
             self._host.give_back(self, self._pending)
             self._pending = 0
         if ended:
