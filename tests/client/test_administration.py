@@ -158,11 +158,14 @@ async def test_the_digest_is_found_however_the_bytes_are_cut(cut):
     data = bytes(range(60))
     whole = data + sha256(data).digest()
     chunks = SnapshotChunks(Stream(whole[:cut], whole[cut:]))
+    await chunks.begin()
     assert b"".join([chunk async for chunk in chunks]) == whole
 
 
 @pytest.mark.parametrize("blobs", [(), (b"x" * 32,), (b"x" * 512, bytes(32))])
 async def test_what_is_not_the_servers_is_damaged(blobs):
+    chunks = SnapshotChunks(Stream(*blobs))
+    await chunks.begin()
     with pytest.raises(SnapshotDamaged):
-        async for _ in SnapshotChunks(Stream(*blobs)):
+        async for _ in chunks:
             pass

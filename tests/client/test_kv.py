@@ -73,3 +73,28 @@ async def test_compacted_revisions_are_refused_by_name(client):
 async def test_refusals_are_the_servers_own(client):
     with pytest.raises(KeyNotProvided, match="etcdserver: key is not provided"):
         await client.put("", "x")
+
+
+async def test_a_large_prefix_comes_in_pages_however_the_server_sends_them(client):
+    for first in range(0, 3000, 100):
+        await client.txn(then=[put(f"p/{n:04d}", str(n)) for n in range(first, first + 100)])
+    pages = [page async for page in client.pages("p/", page_keys=100)]
+    assert [kv.text for page in pages for kv in page.items] == [str(n) for n in range(3000)]
+    assert len({page.revision for page in pages}) == 1
+    assert [page.more for page in pages] == [True] * (len(pages) - 1) + [False]
+    left = 3000
+    for page in pages:
+        assert page.count == left
+        left -= len(page.items)
+
+
+async def test_ranges_come_in_any_order_and_within_bounds(client):
+    for key_, value in (("a", "3"), ("b", "1"), ("c", "2")):
+        last = await client.put(key_, value)
+    await client.put("a", "4")
+    by_value = await client.get_prefix("", order_by="value")
+    assert [kv.key for kv in by_value.items] == [b"b", b"c", b"a"]
+    newest = await client.get_prefix("", order_by="mod", descending=True, limit=1)
+    assert [kv.key for kv in newest.items] == [b"a"]
+    older = await client.range("a", "z", max_mod_revision=last.revision)
+    assert [kv.key for kv in older.items] == [b"b", b"c"]

@@ -7,8 +7,9 @@ Source: etcd client/v3/retry_interceptor.go, retry.go.
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import trio
 
@@ -21,6 +22,8 @@ from wire.grpc.client_errors import ChannelClosed, TimedOut
 from wire.http2.headers import Headers
 from wire.network import parse_url
 from wire.status import Status
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -50,6 +53,7 @@ class Endpoints:
         self.channels = list(channels)
         self.retry = retry
         self.rng = rng
+        self.streams_ranges = True  # until a server has said that it does not
         self._credentials = credentials
         self._turn = rng.randrange(len(self.channels))
 
@@ -89,14 +93,22 @@ class Endpoints:
             raise fate from error
 
     async def _with_token(self, path: str, request: bytes, *, is_write: bool) -> bytes:
+        return await self.logged_in(
+            lambda metadata: self._try_all(path, request, metadata, is_write)
+        )
+
+    async def logged_in(self, call: Callable[[Headers], Awaitable[T]]) -> T:
+        """Make a call with a token, and once more with a new one if it is refused.
+
+        A call that is refused for its token was refused before anything was done.
+        """
         if self._credentials is None:
-            return await self._try_all(path, request, (), is_write)
+            return await call(())
         metadata = await self._credentials.metadata(self._read)
         try:
-            return await self._try_all(path, request, metadata, is_write)
-        except STALE:  # refused before anything was done
-            metadata = await self._credentials.renew(self._read, metadata)
-            return await self._try_all(path, request, metadata, is_write)
+            return await call(metadata)
+        except STALE:
+            return await call(await self._credentials.renew(self._read, metadata))
 
     async def _read(self, path: str, request: bytes, metadata: Headers) -> bytes:
         return await self._try_all(path, request, metadata, False)

@@ -14,8 +14,9 @@ from dataclasses import dataclass
 import trio
 
 from trioetcd.client.endpoints import Endpoints
-from trioetcd.client.errors import LeaseLost
-from wire.errors import EtcdError, Refused
+from trioetcd.client.errors import LeaseLost, MaybeApplied
+from wire.errors import EtcdError, LeaseExists, Refused
+from wire.http2.headers import Headers
 from wire.pb import etcdserverpb
 from wire.status import Status
 
@@ -73,9 +74,7 @@ class Leases:
         Raises:
             LeaseLost: it was revoked, or could not be kept alive; the block was cancelled.
         """
-        sent_at = trio.current_time()
-        lease_id, granted = await self.grant_lease(ttl)
-        lease = Lease(lease_id, granted, sent_at)
+        lease = await self._granted(ttl)
         stop = trio.CancelScope()
         self._nursery.start_soon(self._keep_alive, lease, stop)
         try:
@@ -84,9 +83,27 @@ class Leases:
         finally:
             stop.cancel()
             with trio.move_on_after(REVOKE_SECONDS, shield=True), suppress(EtcdError):
-                await self.revoke_lease(lease_id)
+                await self.revoke_lease(lease.id)
         if lease.scope.cancelled_caught:
-            raise LeaseLost(lease_id)
+            raise LeaseLost(lease.id)
+
+    async def _granted(self, ttl: int) -> Lease:
+        """By an id of our own, so that it may be asked for again."""
+        rng, retry = self._endpoints.rng, self._endpoints.retry
+        lease_id = rng.randrange(1, 1 << 63)
+        for tries in range(retry.rounds):
+            sent_at = trio.current_time()
+            try:
+                _, granted = await self.grant_lease(ttl, lease_id)
+                return Lease(lease_id, granted, sent_at)
+            except LeaseExists:
+                break  # one that was not answered
+            except MaybeApplied:
+                if tries == retry.rounds - 1:
+                    raise
+                await trio.sleep(retry.pause(tries, rng))
+        sent_at = trio.current_time()
+        return Lease(lease_id, await self.keep_alive_once(lease_id), sent_at)
 
     async def _keep_alive(self, lease: Lease, stop: trio.CancelScope) -> None:
         """Until the block ends.  Each try goes to the next endpoint."""
@@ -118,15 +135,17 @@ class Leases:
 
     async def keep_alive_response(self, lease_id: int) -> etcdserverpb.LeaseKeepAliveResponse:
         """As `keep_alive_once`: the whole message."""
-        metadata = await self._endpoints.metadata()
-        stream = await self._endpoints.open_stream(_KEEP_ALIVE, metadata)
-        async with stream:
-            request = etcdserverpb.LeaseKeepAliveRequest(ID=lease_id)
-            stream.send_nowait(request.SerializeToString())
-            answer = await stream.receive()
-        if answer is None:
-            raise Refused(Status.UNAVAILABLE, "the server has ended the stream")
-        return etcdserverpb.LeaseKeepAliveResponse.FromString(answer)
+
+        async def ask(metadata: Headers) -> etcdserverpb.LeaseKeepAliveResponse:
+            async with await self._endpoints.open_stream(_KEEP_ALIVE, metadata) as stream:
+                request = etcdserverpb.LeaseKeepAliveRequest(ID=lease_id)
+                stream.send_nowait(request.SerializeToString())
+                answer = await stream.receive()
+            if answer is None:
+                raise Refused(Status.UNAVAILABLE, "the server has ended the stream")
+            return etcdserverpb.LeaseKeepAliveResponse.FromString(answer)
+
+        return await self._endpoints.logged_in(ask)
 
     async def time_to_live(self, lease_id: int, *, keys: bool = False) -> TimeToLive:
         request = etcdserverpb.LeaseTimeToLiveRequest(ID=lease_id, keys=keys)

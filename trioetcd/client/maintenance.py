@@ -15,6 +15,7 @@ from os import PathLike
 from trioetcd.client.calls import Calls, call
 from trioetcd.client.endpoints import Endpoints
 from trioetcd.client.snapshot import SavedSnapshot, SnapshotChunks, save
+from wire.http2.headers import Headers
 from wire.pb import etcdserverpb
 
 _MAINTENANCE = "/etcdserverpb.Maintenance"
@@ -148,12 +149,24 @@ class Maintenance(Calls):
             SnapshotDamaged: at its end: it is not what the server has.
         """
         endpoints = self._at(endpoint)
-        metadata = await endpoints.metadata()
-        stream = await endpoints.open_stream(f"{_MAINTENANCE}/Snapshot", metadata)
-        async with stream:
-            stream.send_nowait(etcdserverpb.SnapshotRequest().SerializeToString())
-            stream.done_sending()
-            yield SnapshotChunks(stream)
+
+        async def begun(metadata: Headers) -> SnapshotChunks:
+            stream = await endpoints.open_stream(f"{_MAINTENANCE}/Snapshot", metadata)
+            try:
+                stream.send_nowait(etcdserverpb.SnapshotRequest().SerializeToString())
+                stream.done_sending()
+                chunks = SnapshotChunks(stream)
+                await chunks.begin()
+            except BaseException:
+                stream.cancel()
+                raise
+            return chunks
+
+        chunks = await endpoints.logged_in(begun)
+        try:
+            yield chunks
+        finally:
+            chunks.stream.cancel()
 
     async def save_snapshot(
         self,

@@ -37,19 +37,24 @@ class SnapshotChunks:
         self.received_bytes = 0
         self.total_bytes = 0  # 0 until the first chunk has come
         self.version = ""
-        self._stream = stream
+        self.stream = stream
+        self._next: bytes | None = None
         self._digest = hashlib.sha256()
         self._tail = b""  # the last bytes that came: at the end, the server's digest
+
+    async def begin(self) -> None:
+        """Until the first bytes are there.  Raises EtcdError: the server refuses."""
+        self._next = await self.stream.receive()
 
     def __aiter__(self) -> Self:
         return self
 
     async def __anext__(self) -> bytes:
         """Raises SnapshotDamaged, EtcdError."""
-        message = await self._stream.receive()
-        if message is None:
+        if self._next is None:
             self._check()
             raise StopAsyncIteration
+        message, self._next = self._next, await self.stream.receive()
         answer = etcdserverpb.SnapshotResponse.FromString(message)
         self.version = answer.version or self.version
         if not self.total_bytes:

@@ -54,9 +54,10 @@ def etcd_cluster(request: pytest.FixtureRequest) -> Cluster | Server:
 
 @pytest.fixture
 async def etcd_node() -> AsyncIterator[Node]:
+    from actors.kernel import InlineWorker
     from trioetcd.node.node import open_node
 
-    async with open_node() as node:
+    async with open_node(password_worker=InlineWorker()) as node:  # no clock jumps past a thread
         yield node
 
 

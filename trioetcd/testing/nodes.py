@@ -5,7 +5,8 @@
         await cluster.stop(cluster.leader)  # as if its machine had lost power
         await client.put("a", "2")
 
-Under Trio's MockClock all of it keeps the test's time.
+Under Trio's MockClock all of it keeps the test's time; nothing runs on a thread, not even the
+hashing of passwords.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from dataclasses import replace
 
 import trio
 
+from actors.kernel import InlineWorker
 from trioetcd.client.client import Client, open_client
 from trioetcd.node.embedding import serve_clients
 from trioetcd.node.node import Node, open_node
@@ -101,7 +103,7 @@ class Cluster:
             with trio.CancelScope() as scope:
                 self._scopes[name] = scope
                 async with (
-                    open_node(settings, network=network) as node,
+                    open_node(settings, network=network, password_worker=InlineWorker()) as node,
                     serve_clients(node, _client_url(name), network=network),
                     serve_clients(node, *listen) as urls,
                 ):
