@@ -37,6 +37,7 @@ class Status:
     keys: int  # alive
     size: int  # bytes of the database
     version: str  # of the storage; empty before 3.6
+    rows: int  # of all buckets: what etcdctl and etcdutl 3.5 call keys
 
 
 def database_size(source: Source) -> int:
@@ -81,7 +82,7 @@ def status_of(source: Source) -> Status:
     if has_digest(source):
         check_digest(source)
     reader = open_database(source)
-    checksum, revision, version = 0, 0, ""
+    checksum, revision, version, rows = 0, 0, "", 0
     alive: set[bytes] = set()
     extend = google_crc32c.extend
     for name in reader.buckets:
@@ -89,6 +90,7 @@ def status_of(source: Source) -> Status:
         is_key = name == KEY.encode()
         for key, value in reader.rows(name):
             checksum = extend(checksum, key + value)
+            rows += 1
             if is_key:
                 revision = _count(key, value, alive)
             elif key == STORAGE_VERSION and name == META.encode():
@@ -99,7 +101,7 @@ def status_of(source: Source) -> Status:
             f"snapshot file integrity check failed. {len(defects)} errors found.\n"
             + "\n".join(defects[:MAX_DEFECTS])
         )
-    return Status(checksum, revision, len(alive), reader.size, version)
+    return Status(checksum, revision, len(alive), reader.size, version, rows)
 
 
 def _count(row: bytes, keyvalue: bytes, alive: set[bytes]) -> int:

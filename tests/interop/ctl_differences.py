@@ -10,6 +10,7 @@ class Difference(NamedTuple):
     reason: str
     commands: re.Pattern[str]  # as the table shows them, whole
     versions: tuple[str, ...] = ("3.4", "3.5")  # of etcdctl
+    kinds: tuple[str, ...] = ("etcd-3.5.1", "trioetcd")  # of servers
 
 
 def _those(reason: str, *commands: str, versions: tuple[str, ...] = ("3.4", "3.5")) -> Difference:
@@ -20,7 +21,7 @@ _OLD = ("3.4",)
 DIFFERENCES = (
     _those(
         "help texts are ours: it is another program",
-        *("lease", "member", "auth", "alarm", "endpoint", "check", "lease nosuch"),
+        *("lease", "member", "auth", "alarm", "endpoint", "check", "snapshot", "lease nosuch"),
         *("endpoint nosuch", "-h", "help", "help get", "help nosuch", "get --help"),
         *("member --help", "", "-- get a"),
     ),
@@ -44,7 +45,12 @@ DIFFERENCES = (
     ),
     _those(
         "etcdctl panics",
-        *("-w fields alarm disarm", r'txn < \'mod\("a"\) ~ .*', r'txn < \'lease\("a"\) = .*'),
+        *(
+            "-w fields alarm disarm",
+            "defrag --data-dir=HOME/none",
+            r'txn < \'mod\("a"\) ~ .*',
+            r'txn < \'lease\("a"\) = .*',
+        ),
     ),
     _those(
         "etcdctl does not end: what cannot be used is refused",
@@ -58,6 +64,17 @@ DIFFERENCES = (
     ),
     _those("a variable's value that cannot be read is refused, not ignored", "ETCDCTL_HEX=x get a"),
     _those("ETCDCTL_API is left out of account, as in 3.6", "ETCDCTL_API=[24] .*"),
+    _those("what is wrong with a file is said", "snapshot status /dev/null"),
+    Difference(
+        "the server's version is shown, as in 3.6",
+        re.compile(r"(-w \w+ )?snapshot save HOME/\w+"),
+        kinds=("trioetcd",),
+    ),
+    _those(
+        "it is said that util is the place for it, as in 3.5",
+        r"(-w \w+ )?snapshot (status|restore)( .*)?",
+        versions=_OLD,
+    ),
     _those("root's permissions are shown, as in 3.6", "--user=root:secret role get root"),
     _those(
         "a flag or command of 3.5",
@@ -82,9 +99,14 @@ DIFFERENCES = (
 )
 
 
-def reason_of(command: str, version: str) -> str:
+def reason_of(command: str, version: str, kind: str) -> str:
     """Why it differs, or nothing, if it must not."""
-    for difference in DIFFERENCES:
-        if version in difference.versions and difference.commands.fullmatch(command):
+    for difference in differences(version, kind):
+        if difference.commands.fullmatch(command):
             return difference.reason
     return ""
+
+
+def differences(version: str, kind: str) -> list[Difference]:
+    """Of an etcdctl, at a server."""
+    return [one for one in DIFFERENCES if version in one.versions and kind in one.kinds]

@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
-from tests.interop.ctl_differences import DIFFERENCES, reason_of
+from tests.interop.ctl_differences import differences, reason_of
 from tests.interop.ctl_terminals import Etcdctl, OldEtcdctl, Ours, Printed, transcript
 from tests.interop.ctl_words import FORMATS
 
@@ -48,9 +48,7 @@ class Table(NamedTuple):
         """Differences that are none any more."""
         used = {row.reason for row in self.rows if not row.is_equal}
         return [
-            one.reason
-            for one in DIFFERENCES
-            if self.version in one.versions and one.reason not in used
+            one.reason for one in differences(self.version, self.kind) if one.reason not in used
         ]
 
 
@@ -63,5 +61,5 @@ def compare(
         theirs = pool.submit(run, home / "etcdctl", TERMINALS[version])
         ours = run(home / "ours", Ours)
         pairs = zip(theirs.result(), ours, strict=True)
-    rows = [Row(*pair, reason_of(pair[0].typed.command, version)) for pair in pairs]
+    rows = [Row(*pair, reason_of(pair[0].typed.command, version, kind)) for pair in pairs]
     return Table(kind, version, rows)

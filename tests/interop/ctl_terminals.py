@@ -57,6 +57,17 @@ MASKS = (
     _mask("how long it took", rb'"took":"[^"]+"', b'"took":"N"'),
     _mask("how long it took", rb'"Took" : \S+', b'"Took" : N'),
     _mask("how long it took", rb"[\d.]+(m|n|\xc2\xb5)?s \|", b"N |"),
+    _mask("what Go and we log of restoring", rb'\{"level":"info"[^\n]*\n', b""),
+    _mask("what Go and we log of restoring", rb"\d{4}-\d\d-\d\dT[^\n]*\tinfo\t[^\n]*\n", b""),
+    _mask("hashes, which count leases' ids", rb"\b[0-9a-f]{5,8}, (\d+, \d+, \d+ kB)", rb"N, \1"),
+    _mask("hashes, which count leases' ids", rb"\| +[0-9a-f]{5,8} \|( +\d+ \| +\d+ )", rb"| N |\1"),
+    _mask("hashes, which count leases' ids", rb'"Hash" : \d+', b'"Hash" : N'),
+    _mask("rows, which count members removed", rb"\bN, (\d+), \d+, ", rb"N, \1, N, "),
+    _mask("rows, which count members removed", rb'"totalKey":\d+', b'"totalKey":N'),
+    _mask("rows, which count members removed", rb'"Keys" : \d+', b'"Keys" : N'),
+    _mask("the database's size", rb'"totalSize":\d+', b'"totalSize":N'),
+    _mask("the database's size", rb'"Size" : \d+', b'"Size" : N'),
+    _mask("the database's size", rb"\d+ kB\n", b"N kB\n"),
     _mask("the database's size", rb'"dbSize(InUse)?":\d+', b'"dbSize":N'),
     _mask("the database's size", rb'"DBSize" : \d+', b'"DBSize" : N'),
     _mask("the database's size", rb"\d+ [kM]?B(, | \|)", rb"N kB\1"),
@@ -70,8 +81,10 @@ MASKS = (
         "raft's index, which counts members added", rb'"Raft(Applied)?Index" : \d+', b"Index : N"
     ),
     _mask("raft's index, which counts members added", rb"(, | \| )2\1\d+\1\d+\1", b", 2, N, N, "),
+    _mask("rows, which count members removed", rb"\| N \| (\d+) \| \d+ \|", rb"| N | \1 | N |"),
     _mask("a lock's key, named after its lease", rb"\bn/[0-9a-f]{8,16}", b"n/<lease>"),
     _mask("the program's name", rb"trioetcd ctl", b"etcdctl"),
+    _mask("the program's name", rb"trioetcd util", b"etcdutl"),
 )
 _GRANTED = re.compile(rb'lease ([0-9a-f]{16}) granted|"ID"(?: : |:)(\d+)')
 _UNSTARTED = re.compile(rb"([0-9a-f]+), unstarted")
@@ -131,7 +144,8 @@ class Terminal(ABC):
     def _filled(self, word: str) -> str:
         for name, values in self._made_up.items():
             word = word.replace(name, values[-1])
-        return word.replace("ADDRESS", self._address).replace("PORT", str(self._port))
+        word = word.replace("ADDRESS", self._address).replace("HOME", str(self._home))
+        return word.replace("PORT", str(self._port))
 
     def _learn(self, line: str, out: bytes) -> None:
         if line.startswith("lease grant") and (found := _GRANTED.search(out)):
@@ -154,6 +168,7 @@ class Terminal(ABC):
 
     def _comparable(self, data: bytes) -> bytes:
         data = data.replace(self._address.encode(), b"ADDRESS")
+        data = data.replace(str(self._home).encode(), b"HOME")
         for port in range(FIRST_PORT, self._port + 1):
             data = data.replace(b"127.0.0.1:%d" % port, b"127.0.0.1:PORT")
         for name, values in self._made_up.items():

@@ -1,8 +1,8 @@
 """Every command and flag of etcdctl, as one would type it, in every format.
 
 In a line, LEASE stands for the id of the lease granted last, MEMBER for the member added last,
-PORT for another one's, ADDRESS for the server's; quotes are a shell's.  Commands follow one another
-on the same server.
+PORT for another one's, ADDRESS for the server's, HOME for a directory; quotes are a shell's.
+Commands follow one another on the same server.
 """
 
 from __future__ import annotations
@@ -94,6 +94,7 @@ KEYS = (
     "watch a --rev=2 --progress-notify -- false",
     "watch --prefix '' --rev=2 -- sh -c 'env | grep ETCD_WATCH_; test $ETCD_WATCH_REVISION = 1'",
     "watch a --rev=2 -- nosuchprogram x",
+    *("snapshot save HOME/saved", "snapshot status HOME/saved"),
 )
 LOCKS = (
     *("lock n true", "lock n -- sh -c 'exit 3'", "lock n nosuchprogram", "lock n /dev/null"),
@@ -198,7 +199,13 @@ MISTAKES = (
     *("move-leader", "move-leader zz", "move-leader 1", "move-leader 1 2", "alarm", "alarm list x"),
     *("alarm disarm x", "endpoint", "endpoint nosuch", "check", "check perf --load=x"),
     *("check datascale --load=x", "check perf --prefix=a", "check datascale --prefix=a"),
-    *("make-mirror", "make-mirror a b", "make-mirror --rev=x a"),
+    *("make-mirror", "make-mirror a b", "make-mirror --rev=x a", "snapshot", "snapshot save"),
+    *("snapshot status", "snapshot restore", "snapshot status /none", "snapshot save a b"),
+    *("snapshot status /none -w bad", "snapshot status HOME -w json", "snapshot save /none/x"),
+    *("snapshot restore /none", "--endpoints a,b snapshot save /none", "snapshot status /dev/null"),
+    *("snapshot save HOME/whole", "snapshot restore HOME/whole --data-dir HOME/restored --name n"),
+    *("snapshot restore HOME/whole --initial-cluster=bad", "defrag --data-dir=HOME/none"),
+    "snapshot restore HOME/whole --data-dir HOME/restored",
     *("nosuch", "gett", "mem list", "end health", "r list", "l list", "mem ad", "--nosuch", "-h"),
     *("help", "help get", "get --help", "member --help", "help nosuch", "version", ""),
     *("--endpoints '' get a", "--endpoints ADDRESS,ADDRESS get a"),

@@ -29,6 +29,7 @@ HOMES = {
     "auth": "auth",
     "user": "user",
     "role": "role",
+    "snapshot": "snapshot",
     "options": "version",
     "version": "version",
 }

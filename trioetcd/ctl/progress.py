@@ -31,6 +31,11 @@ class Bar:
         if trio.current_time() - self._drawn_at >= REDRAW_SECONDS:
             self._draw()
 
+    def reach(self, done: int, total: int) -> None:
+        """So much of so much is done."""
+        self._total, self._done = total, done - 1
+        self.advance()
+
     def _draw(self) -> None:
         if self._console.is_terminal:
             self._drawn_at = trio.current_time()

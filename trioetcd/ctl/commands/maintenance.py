@@ -13,6 +13,7 @@ from trioetcd.ctl.numbers import BadNumber, parse_unsigned_hex
 from trioetcd.ctl.output.answer import Answer
 from trioetcd.ctl.output.fields import Bare, header, lines
 from wire.errors import EtcdError
+from wire.network import reason
 from wire.pb import etcdserverpb
 
 _MAINTENANCE = "/etcdserverpb.Maintenance"
@@ -69,8 +70,13 @@ def _show_alarms(said: Invocation, answer: etcdserverpb.AlarmResponse) -> None:
 
 
 async def defrag(said: Invocation) -> None:
+    """Of a data directory, or of members that run."""
     has_failed = False
     console = said.session.console
+    if directory := said.parsed.text("data-dir"):
+        console.complain("Use `trioetcd util defrag` instead.\n")
+        _defragment_directory(directory)
+        return
     for endpoint in await chosen_endpoints(said):
         try:
             await said.session.call_at(
@@ -85,6 +91,20 @@ async def defrag(said: Invocation) -> None:
             console.complain(f"Failed to defragment etcd member[{endpoint}] ({reason_of(error)})")
     if has_failed:
         raise CommandFailed("", Exit.ERROR)
+
+
+def _defragment_directory(directory: str) -> None:
+    """Raises CommandFailed."""
+    from actors.backend.lmdb_engine import NotOurDatabase  # what is needed of a server
+    from actors.wal.disk import DataDirLocked, RealDisk
+    from trioetcd.node.offline import defragment
+
+    try:
+        defragment(directory, RealDisk())
+    except (DataDirLocked, NotOurDatabase, OSError) as error:
+        why = reason(error) if isinstance(error, OSError) else str(error)
+        text = f"Failed to defragment etcd data[{directory}] ({why})"
+        raise CommandFailed(text) from error
 
 
 # move-leader
@@ -162,7 +182,12 @@ COMMANDS = [
         ("defrag",),
         "Defragments the storage of the etcd members with given endpoints",
         defrag,
-        flags={"cluster": Flag(False, "use all endpoints from the cluster member list")},
+        flags={
+            "cluster": Flag(False, "use all endpoints from the cluster member list"),
+            "data-dir": Flag(
+                "", "Optional. If present, defragments a data directory not in use by etcd."
+            ),
+        },
     ),
     Command(
         ("move-leader",),
