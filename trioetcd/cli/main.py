@@ -14,7 +14,7 @@ USAGE = """Usage: trioetcd COMMAND [flags]
 Commands:
   serve      start a member; takes etcd's flags (see `trioetcd serve --help`)
   ctl        ask a cluster, or change it: etcdctl's commands and flags
-  util       work on files: snapshot status, snapshot restore (etcdutl's flags)
+  util       work on files: snapshots, data directories, logs, certificates
   version    show the version
   help       show this
 """
@@ -38,7 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
             return ctl(words)
         case ["util", *words]:
-            from trioetcd.cli.util import util
+            from trioetcd.util.main import util
 
             return util(words)
         case ["version" | "--version", *_]:

@@ -12,19 +12,13 @@ from typing import TYPE_CHECKING
 
 import trio
 
-from actors.apply.alarms import BUCKET as ALARM
-from actors.apply.alarms import Alarms
-from actors.apply.applier import Applier
 from actors.auth.simple_tokens import SimpleTokens
-from actors.auth.store import AuthStore
 from actors.auth.token_settings import JWTSettings, NoTokens
 from actors.backend.actor import BackendActor
-from actors.backend.buckets import CLUSTER, LEASE, MEMBERS, MEMBERS_REMOVED
-from actors.cluster.membership import DOWNGRADE_KEY, VERSION_KEY, Membership
 from actors.kernel import Worker
 from actors.lease.actor import Lessor
 from actors.lease.ids import IDs
-from actors.lease.table import LeaseChanges, LeaseTable, min_ttl
+from actors.lease.table import LeaseChanges
 from actors.mvcc.actor import Machine, Progress
 from actors.mvcc.store import Store
 from actors.raft.actor import Duty, RaftActor
@@ -67,6 +61,7 @@ from trioetcd.node.questions import Questions
 from trioetcd.node.recovery import Storage
 from trioetcd.node.settings import NodeSettings
 from trioetcd.node.snapshots import BackendSink, BackendSource
+from trioetcd.node.state import ReplicatedState
 from trioetcd.node.version import VersionDuty
 from trioetcd.peer.link import Surroundings
 from trioetcd.peer.links import Links
@@ -202,17 +197,18 @@ class Parts:
 
     def _build_state(self, settings: NodeSettings, seams: Seams) -> None:
         """The replicated state, restored from the backend."""
-        rows = self.rows
-        ticks = round(settings.election_timeout / settings.heartbeat_interval)
-        shortest = min_ttl(ticks, round(settings.heartbeat_interval * 1000))
-        self.leases = LeaseTable(rows, min_ttl=shortest)
-        self.alarms = Alarms(rows)
-        self.membership = Membership(rows, self.cluster_id, settings.max_learners)
-        self.store = Store(rows, self.leases)
         self.tokens = self._make_tokens(settings, seams)
-        self.auth = AuthStore(rows, self.tokens)
-        self.restore_state()
-        self.applier = Applier(self.store, self.leases, self.alarms, self.membership, self.auth)
+        state = ReplicatedState(
+            self.rows,
+            self.cluster_id,
+            self.tokens,
+            election_timeout=settings.election_timeout,
+            heartbeat_interval=settings.heartbeat_interval,
+            max_learners=settings.max_learners,
+        )
+        self.leases, self.alarms, self.membership = state.leases, state.alarms, state.membership
+        self.store, self.auth, self.applier = state.store, state.auth, state.applier
+        self.restore_state = state.restore
 
     def _make_tokens(
         self, settings: NodeSettings, seams: Seams
@@ -229,20 +225,6 @@ class Parts:
         return SimpleTokens(
             chosen.ttl, trio.current_time, seams.secrets, lambda: rows.applied_index
         )
-
-    def restore_state(self) -> None:
-        """Take over what the backend holds, in one step."""
-        rows = self.rows
-        self.leases.restore(value for _, value in rows.scan(LEASE))
-        self.alarms.restore(key for key, _ in rows.scan(ALARM))
-        self.membership.restore(
-            (value for _, value in rows.scan(MEMBERS)),
-            (key for key, _ in rows.scan(MEMBERS_REMOVED)),
-            rows.get(CLUSTER, VERSION_KEY),
-            rows.get(CLUSTER, DOWNGRADE_KEY),
-        )
-        self.auth.restore()
-        self.store.restore()
 
     def _build_actors(self, storage: Storage) -> None:
         """Handles; what runs behind them is started by the tree."""

@@ -11,13 +11,14 @@ from actors.bolt.reader import BoltCorrupt
 from actors.bolt.snapshot_file import SnapshotRefused, Status, status_of
 from actors.wal.disk import RealDisk
 from trioetcd.cli.shown import Table, show_size
-from trioetcd.cli.util import RESTORE, Failed, restore_command
 from trioetcd.ctl.command import Command, Invocation
 from trioetcd.ctl.errors import CommandFailed, Exit, words
 from trioetcd.ctl.output.answer import Answer
 from trioetcd.ctl.output.fields import lines
 from trioetcd.ctl.progress import Bar
 from trioetcd.ctl.session import TIMED_OUT, check_style
+from trioetcd.util import command as offline
+from trioetcd.util.commands.snapshot import RESTORE, restore_snapshot
 from wire.errors import EtcdError
 from wire.network import reason
 
@@ -110,8 +111,8 @@ async def restore(said: Invocation) -> None:
     _deprecated(said, "restore")
     path = said.only_argument("snapshot restore requires exactly one argument")
     try:
-        restore_command(said.parsed, [path], RealDisk())
-    except Failed as failed:
+        restore_snapshot(offline.Invocation(said.parsed, [path], RealDisk()))
+    except offline.Failed as failed:
         raise CommandFailed(str(failed), failed.status) from failed
 
 

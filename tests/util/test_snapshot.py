@@ -17,9 +17,9 @@ from actors.wal.disk import RealDisk
 from tests.node.caller import Caller
 from trioetcd.api.snapshot import PATH
 from trioetcd.cli.main import main
-from trioetcd.cli.status_output import show_size
 from trioetcd.node.node import open_node
 from trioetcd.node.settings import NodeSettings
+from trioetcd.util.status_output import show_size
 from wire.pb import etcdserverpb
 
 PEER_URL = "http://localhost:2380"  # of etcdutl's default initial cluster

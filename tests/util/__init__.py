@@ -1,0 +1,1 @@
+"""`trioetcd util`."""

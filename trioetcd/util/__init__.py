@@ -1,0 +1,1 @@
+"""`trioetcd util`: work on files, without a server."""

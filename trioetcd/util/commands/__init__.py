@@ -1,0 +1,1 @@
+"""What `trioetcd util` can do, a module a subject."""
