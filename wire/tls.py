@@ -9,6 +9,7 @@ Source: etcd client/pkg/transport/listener.go (TLSInfo).
 from __future__ import annotations
 
 import os
+import re
 import ssl
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -195,9 +196,17 @@ def _restrict(context: ssl.SSLContext, settings: TLSSettings) -> None:
 
 
 def _load_certificate(context: ssl.SSLContext, cert_file: str, key_file: str) -> None:
-    for name, what in ((cert_file, "certificate"), (key_file, "key")):
-        if b"-----BEGIN" not in _read(name):
-            raise TLSError(f"tls: failed to find any PEM data in {what} input")
+    certificate, key = _blocks(cert_file), _blocks(key_file)
+    if not certificate or not key:
+        what = "key" if certificate else "certificate"
+        raise TLSError(f"tls: failed to find any PEM data in {what} input")
+    if "CERTIFICATE" not in certificate and certificate[0].endswith("PRIVATE KEY"):
+        raise TLSError(
+            "tls: failed to find certificate PEM data in certificate input, but did find a private "
+            "key; PEM inputs may have been switched"
+        )
+    if key == ["CERTIFICATE"]:
+        raise TLSError("tls: found a certificate rather than a key in the PEM for the private key")
     try:
         context.load_cert_chain(cert_file, key_file, password=_refuse_password)
     except ssl.SSLError as error:
@@ -207,6 +216,11 @@ def _load_certificate(context: ssl.SSLContext, cert_file: str, key_file: str) ->
         raise TLSError(f"tls: cannot use {cert_file} with {key_file}: {words}") from error
     except (OSError, ValueError) as error:
         raise TLSError(f"tls: cannot use {cert_file} with {key_file}: {error}") from error
+
+
+def _blocks(name: str) -> list[str]:
+    """What is in a PEM file.  Raises TLSError: it cannot be read."""
+    return re.findall(r"-----BEGIN ([^-]+)-----", _read(name).decode("latin-1"))
 
 
 def _refuse_password() -> str:

@@ -86,6 +86,11 @@ DIFFERENCES = (
         *("(-w simple |--user=joe:secret )?endpoint health( --cluster)?", "end health"),
         versions=_OLD,
     ),
+    _those(
+        "who raises an alarm is not healthy, as in 3.5",
+        "-w (json|fields|table) endpoint health",
+        versions=_OLD,
+    ),
     _those("ids in hex, as in 3.5", "-w json member list --hex", versions=_OLD),
     _those("the keys of a transaction's JSON are 3.5's", "-w json txn.*", versions=_OLD),
     _those("quotes around a command, as in 3.5", "check perf --prefix=a", versions=_OLD),

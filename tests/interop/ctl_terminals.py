@@ -18,11 +18,13 @@ from typing import NamedTuple
 import trio
 
 from tests.interop.commands import varint
-from tests.interop.ctl_words import FORMATS, NO_QUORUM, Typed, words
+from tests.interop.ctl_words import ALARMED, FORMATS, NO_QUORUM, ODD, Typed, words
 from tests.interop.etcd_process import program
 from tests.interop.processes import Server, clean_environment
+from trioetcd import open_client
 from trioetcd.ctl.console import Console
 from trioetcd.ctl.main import run_ctl
+from wire.pb import etcdserverpb
 
 COMMAND_SECONDS = 20.0  # for a command that ends by itself
 ENDLESS_SECONDS = 0.7  # for others
@@ -50,7 +52,8 @@ MASKS = (
     _mask(
         "who sees first that time is up",
         b"(rpc error: code = (Unknown|DeadlineExceeded) desc = )?"
-        b"(context deadline exceeded|etcdserver: request timed out)",
+        b"(context deadline exceeded|etcdserver: request timed out)"
+        b"(, possibly due to connection lost)?",
         b"context deadline exceeded",
     ),
     _mask("how long it took", rb"took = \S+", b"took = N"),
@@ -119,6 +122,9 @@ class Terminal(ABC):
                 return printed
             self._etcdctl("member", "remove", f"{self._member:x}")
 
+    def raise_alarm(self) -> None:
+        trio.run(_raise_alarm, f"http://{self._address}")
+
     def lose_quorum(self) -> None:
         """By a second voter that never comes."""
         self._etcdctl("member", "add", "voter", "--peer-urls=http://127.0.0.1:12399")
@@ -179,6 +185,19 @@ class Terminal(ABC):
         for mask in MASKS:
             data = mask.pattern.sub(mask.replacement, data)
         return data
+
+
+async def _raise_alarm(url: str) -> None:
+    """As a member does whose disk is full; no command can."""
+    async with open_client(url) as client:
+        member = await client.maintenance.status()
+        request = etcdserverpb.AlarmRequest(
+            action=etcdserverpb.AlarmRequest.ACTIVATE,
+            memberID=member.member_id,
+            alarm=etcdserverpb.NOSPACE,
+        )
+        path = "/etcdserverpb.Maintenance/Alarm"
+        await client.call(path, request, etcdserverpb.AlarmResponse, is_write=True)
 
 
 class Etcdctl(Terminal):
@@ -259,6 +278,10 @@ def transcript(
         printed = [at.run(typed) for typed in words(formats, whole=whole)]
         if not whole:
             return printed
+        for shape in formats:
+            at.raise_alarm()
+            printed += [at.run(Typed(line, shape=shape)) for line in ALARMED]
+        printed += [at.run(Typed(line)) for line in ODD]
         at.lose_quorum()
         return printed + [at.run(Typed(line)) for line in NO_QUORUM]
     finally:
