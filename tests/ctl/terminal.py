@@ -41,7 +41,11 @@ class Terminal:
             stream.truncate()
         console = Console(BytesIO(stdin), self.out, self.err, environ)
         status = await run_ctl(words, console, self.network)
-        return Printed(status, self.out.getvalue().decode(), self.err.getvalue().decode())
+        return Printed(status, *map(_text, (self.out, self.err)))
+
+
+def _text(stream: BytesIO) -> str:
+    return stream.getvalue().decode(errors="surrogateescape")
 
 
 @asynccontextmanager

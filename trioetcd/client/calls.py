@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING, Protocol, TypeVar
+
+import trio
 
 from trioetcd.client.endpoints import Endpoints
 
@@ -32,6 +35,16 @@ class Calls:
         A write is repeated only if no server can have seen it.  Raises EtcdError.
         """
         return await call(self._endpoints, path, request, kind, is_write=is_write)
+
+    async def answers(self, path: str, request: Message, kind: Kind[A]) -> list[A]:
+        """Those of a method that streams them, all together.  Raises EtcdError."""
+        metadata = await self._endpoints.metadata()
+        stream = await self._endpoints.open_stream(path, metadata)
+        async with stream:
+            with suppress(trio.BrokenResourceError):  # it has ended already: the loop tells why
+                stream.send_nowait(request.SerializeToString())
+                stream.done_sending()
+            return [kind.FromString(message) async for message in stream]
 
 
 async def call(

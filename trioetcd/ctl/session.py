@@ -155,6 +155,12 @@ class Session:
         with self.limit():
             return await client.call(path, request, kind, is_write=is_write)
 
+    async def answers(self, path: str, request: Message, kind: Kind[A]) -> list[A]:
+        """As `call`, of a method that streams its answers."""
+        client = await self.client()
+        with self.limit():
+            return await client.answers(path, request, kind)
+
     @asynccontextmanager
     async def another_client(self) -> AsyncIterator[Client]:
         """Of all endpoints, with connections of its own."""

@@ -16,6 +16,7 @@ from trioetcd.ctl.numbers import BadNumber, parse_hex, parse_signed
 from trioetcd.ctl.output import simple
 from trioetcd.ctl.output.answer import Answer
 from trioetcd.ctl.output.fields import delete_rows, lines, put_rows, range_rows
+from trioetcd.ctl.session import Session
 from wire.pb import etcdserverpb
 
 _KV = "/etcdserverpb.KV"
@@ -145,8 +146,20 @@ async def get(said: Invocation) -> None:
         raise Misused("--count-only is only for `--write-out=fields`")
     if value_only and session.style.format != "simple":
         raise Misused("print-value-only is only for `--write-out=simple`")
-    answer = await session.call(f"{_KV}/Range", request, etcdserverpb.RangeResponse)
+    if parsed.is_on("stream"):
+        answer = await _streamed(session, request)
+    else:
+        answer = await session.call(f"{_KV}/Range", request, etcdserverpb.RangeResponse)
     session.show(range_answer(answer, as_hex=session.style.hex, value_only=value_only))
+
+
+async def _streamed(session: Session, request: _Range) -> etcdserverpb.RangeResponse:
+    """One answer of many: the last one has what is said of them all."""
+    whole = etcdserverpb.RangeResponse()
+    kind = etcdserverpb.RangeStreamResponse
+    for answer in await session.answers(f"{_KV}/RangeStream", request, kind):
+        whole.MergeFrom(answer.range_response)
+    return whole
 
 
 def range_answer(
@@ -228,6 +241,7 @@ GET_FLAGS = {
     "rev": Flag(0, "Specify the kv revision", kind="int"),
     "keys-only": Flag(False, "Get only the keys"),
     "count-only": Flag(False, "Get only the count"),
+    "stream": Flag(False, "Use the RangeStream RPC"),
     "print-value-only": Flag(False, 'Only write values when using the "simple" output format'),
     "min-create-rev": Flag(0, "Minimum create revision", kind="int"),
     "max-create-rev": Flag(0, "Maximum create revision", kind="int"),
