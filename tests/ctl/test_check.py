@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import re
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 import pytest
 import trio
 
 from tests.ctl.terminal import open_terminal
 from trioetcd.ctl.commands import check
-from trioetcd.ctl.load import Load, scattered
+from trioetcd.ctl.load import Load, Open, Write, scattered
 from wire.errors import EtcdError, NoSpace
 
 PASSED = re.compile(
@@ -100,11 +102,19 @@ async def test_a_scale_check_reads_the_members_memory(monkeypatch, autojump_cloc
         assert (await terminal.run("get", "", "--prefix")).out == ""
 
 
+def opened(write: Write) -> Open:
+    @asynccontextmanager
+    async def open_writer() -> AsyncIterator[Write]:
+        yield write
+
+    return open_writer
+
+
 async def test_writers_that_are_too_slow_lower_the_rate_and_nothing_piles_up(autojump_clock):
     async def write(number: int) -> None:
         await trio.sleep(0.1)
 
-    report = await Load([write] * 5).run_for(10, rate=1000)
+    report = await Load(opened(write), 5).run_for(10, rate=1000)
     assert 49 <= report.rate <= 51
     assert report.slowest == pytest.approx(0.1)
     assert report.deviation == pytest.approx(0.0)
@@ -115,7 +125,7 @@ async def test_errors_are_counted_by_their_words(autojump_clock):
         if number % 3 == 0:
             raise NoSpace
 
-    report = await Load([write] * 2).run_all(9)
+    report = await Load(opened(write), 2).run_all(9)
     assert dict(report.errors) == {str(NoSpace()): 3}
     assert len(report.seconds) == 6
 
@@ -125,10 +135,28 @@ async def test_a_load_that_is_stopped_ends_with_what_was_seen(autojump_clock):
         if number == 20:
             load.stop()
 
-    load = Load([write])
+    load = Load(opened(write), 1)
     report = await load.run_for(60, rate=10)
     assert report.total == pytest.approx(2.0, abs=0.2)
     assert len(report.seconds) == 21
+
+
+async def test_a_writer_that_cannot_begin_ends_it_all():
+    @asynccontextmanager
+    async def open_writer() -> AsyncIterator[Write]:
+        raise NoSpace
+        yield  # type: ignore[unreachable]
+
+    with pytest.raises(NoSpace):
+        await Load(open_writer, 3).run_all(9)
+
+
+async def test_the_largest_load_has_a_thousand_clients(monkeypatch, autojump_clock):
+    monkeypatch.setattr(check, "CHECK_SECONDS", 2)
+    monkeypatch.setitem(check.PERFORMANCE, "xl", check.Model(1500, 1000))
+    async with open_terminal() as terminal:
+        done = await terminal.run("check", "perf", "--load=xLarge")
+        assert done.status == 0, done
 
 
 def test_scattered_numbers_are_all_different():

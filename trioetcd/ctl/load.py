@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from itertools import count
 
@@ -17,6 +18,7 @@ from trioetcd.ctl.errors import words
 from wire.errors import EtcdError
 
 Write = Callable[[int], Awaitable[object]]  # given the number of the write
+Open = Callable[[], AbstractAsyncContextManager[Write]]  # makes a writer ready
 _SPREAD = 0x9E3779B97F4A7C15  # odd, so that it leaves no number out; 2^64 over the golden ratio
 
 
@@ -50,12 +52,17 @@ class Report:
 
 
 class Load:
-    """`writers` each write one after the other, when there is something to write."""
+    """`writers` each write one after the other, when there is something to write.
 
-    def __init__(self, writers: Sequence[Write]) -> None:
+    Each is opened in a task of its own: what Trio does at a call takes the longer, the more blocks
+    there are around it.
+    """
+
+    def __init__(self, open_writer: Open, writers: int) -> None:
         self.report = Report()
+        self._open_writer = open_writer
         self._writers = writers
-        self._send, self._receive = trio.open_memory_channel[int](len(writers))
+        self._send, self._receive = trio.open_memory_channel[int](writers)
         self._sending = trio.CancelScope()
 
     async def run_for(self, seconds: float, rate: int) -> Report:
@@ -91,22 +98,34 @@ class Load:
         return await self._run(send)
 
     async def _run(self, send: Callable[[], Awaitable[None]]) -> Report:
-        began = trio.current_time()
+        failure: Exception | None = None
+        began = 0.0
         async with trio.open_nursery() as nursery:
-            for write in self._writers:
-                nursery.start_soon(self._write_each, write)
-            async with self._send:
-                with self._sending:
-                    await send()
+            try:
+                for _ in range(self._writers):
+                    await nursery.start(self._write_each)
+                began = trio.current_time()
+                async with self._send:
+                    with self._sending:
+                        await send()
+            except Exception as error:
+                failure = error
+                nursery.cancel_scope.cancel()
+        if failure is not None:
+            raise failure
         self.report.total = trio.current_time() - began
         return self.report
 
-    async def _write_each(self, write: Write) -> None:
-        async for number in self._receive:
-            began = trio.current_time()
-            try:
-                await write(number)
-            except EtcdError as error:
-                self.report.errors[words(error)] += 1
-            else:
-                self.report.seconds.append(trio.current_time() - began)
+    async def _write_each(
+        self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
+    ) -> None:
+        async with self._open_writer() as write:
+            task_status.started()
+            async for number in self._receive:
+                began = trio.current_time()
+                try:
+                    await write(number)
+                except EtcdError as error:
+                    self.report.errors[words(error)] += 1
+                else:
+                    self.report.seconds.append(trio.current_time() - began)

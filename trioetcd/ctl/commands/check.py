@@ -6,19 +6,18 @@ Source: etcd etcdctl/ctlv3/command/check.go, util.go (compact, defrag, endpointM
 from __future__ import annotations
 
 import signal
-from collections.abc import AsyncIterator, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 import trio
 
 from trioetcd.cli.pflag import Flag
-from trioetcd.client import Client
 from trioetcd.ctl.beside import beside
 from trioetcd.ctl.command import Command, Invocation
 from trioetcd.ctl.commands.keys import encoded
 from trioetcd.ctl.errors import CommandFailed, Exit, words
-from trioetcd.ctl.load import Load, Report, Write, scattered
+from trioetcd.ctl.load import Load, Open, Report, Write, scattered
 from trioetcd.ctl.metrics_page import NoMetrics, resident_bytes
 from trioetcd.ctl.progress import Bar
 from trioetcd.ctl.session import TIMED_OUT, Session
@@ -71,13 +70,10 @@ def model_of(said: Invocation, models: dict[str, Model]) -> Model:
 
 async def perf(said: Invocation) -> None:
     model = model_of(said, PERFORMANCE)
-    async with _clients(said.session, model.clients) as clients:
-        await _must_be_empty(said, clients[0], "'")
-        load = Load(_writers(said, clients, KEY_BYTES, VALUE_BYTES))
-        await _under_load(said.session, load, model)
-        await _clean_up(said, clients[0], compacts=said.parsed.is_on("auto-compact"))
-        if said.parsed.is_on("auto-defrag"):
-            await _defragment(said)
+    await _must_be_empty(said, "'")
+    load = Load(_writer(said, KEY_BYTES, VALUE_BYTES), model.clients)
+    await _under_load(said.session, load, model)
+    await _clean_up(said)
     _show_verdict(said, load.report, model)
 
 
@@ -138,36 +134,22 @@ def _show_errors(said: Invocation, report: Report) -> bool:
 
 async def data_scale(said: Invocation) -> None:
     model = model_of(said, SCALE)
-    async with _clients(said.session, model.clients) as clients:
-        await _must_be_empty(said, clients[0], "")
-        before = await _resident(said, "before")
-        size = SCALE_KEY_BYTES + SCALE_VALUE_BYTES
-        said.session.console.print(
-            f"Start data scale check for work load [{model.writes} key-value pairs, "
-            f"{size} bytes per key-value, {model.clients} concurrent clients].\n"
-        )
-        with Bar(said.session.console, model.writes) as bar:
-            writers = _writers(said, clients, SCALE_KEY_BYTES, SCALE_VALUE_BYTES)
-            load = Load([_counted(write, bar) for write in writers])
-            report = await load.run_all(model.writes)
-        after = await _resident(said, "after")
-        await _clean_up(said, clients[0], compacts=said.parsed.is_on("auto-compact"))
-        if said.parsed.is_on("auto-defrag"):
-            await _defragment(said)
+    await _must_be_empty(said, "")
+    before = await _resident(said, "before")
+    size = SCALE_KEY_BYTES + SCALE_VALUE_BYTES
+    said.session.console.print(
+        f"Start data scale check for work load [{model.writes} key-value pairs, "
+        f"{size} bytes per key-value, {model.clients} concurrent clients].\n"
+    )
+    with Bar(said.session.console, model.writes) as bar:
+        writer = _writer(said, SCALE_KEY_BYTES, SCALE_VALUE_BYTES, bar.advance)
+        report = await Load(writer, model.clients).run_all(model.writes)
+    after = await _resident(said, "after")
+    await _clean_up(said)
     if _show_errors(said, report):
         raise CommandFailed("", Exit.ERROR)
     used = (after - before) / (1 << 20)
     said.session.console.print(f"PASS: Approximate system memory used : {used:.2f} MB.\n")
-
-
-def _counted(write: Write, bar: Bar) -> Write:
-    async def counted(number: int) -> None:
-        try:
-            await write(number)
-        finally:
-            bar.advance()
-
-    return counted
 
 
 async def _resident(said: Invocation, when: str) -> float:
@@ -186,35 +168,38 @@ async def _resident(said: Invocation, when: str) -> float:
 # Before and after
 
 
-@asynccontextmanager
-async def _clients(session: Session, count: int) -> AsyncIterator[Sequence[Client]]:
-    """Each has a connection of its own."""
-    async with AsyncExitStack() as stack:
-        yield [await stack.enter_async_context(session.another_client()) for _ in range(count)]
-
-
-def _writers(
-    said: Invocation, clients: Sequence[Client], key_bytes: int, value_bytes: int
-) -> list[Write]:
+def _writer(
+    said: Invocation, key_bytes: int, value_bytes: int, done: Callable[[], None] | None = None
+) -> Open:
+    """Each has a connection of its own, that is there before it begins."""
     prefix, value = encoded(said.parsed.text("prefix")), bytes(value_bytes)
 
-    def writer(client: Client) -> Write:
-        async def write(number: int) -> None:
-            key = prefix + encode(scattered(number) << 1).ljust(key_bytes, b"\0")
-            try:
-                with trio.fail_after(WRITE_SECONDS):
-                    await client.put(key, value)
-            except trio.TooSlowError as error:
-                raise Refused(Status.DEADLINE_EXCEEDED, TIMED_OUT) from error
+    @asynccontextmanager
+    async def open_writer() -> AsyncIterator[Write]:
+        async with said.session.another_client() as client:
 
-        return write
+            async def write(number: int) -> None:
+                key = prefix + encode(scattered(number) << 1).ljust(key_bytes, b"\0")
+                try:
+                    with trio.fail_after(WRITE_SECONDS):
+                        await client.put(key, value)
+                except trio.TooSlowError as error:
+                    raise Refused(Status.DEADLINE_EXCEEDED, TIMED_OUT) from error
+                finally:
+                    if done is not None:
+                        done()
 
-    return [writer(client) for client in clients]
+            with said.session.limit():
+                await client.get(prefix or b"\0")
+            yield write
+
+    return open_writer
 
 
-async def _must_be_empty(said: Invocation, client: Client, quote: str) -> None:
+async def _must_be_empty(said: Invocation, quote: str) -> None:
     """Raises CommandFailed."""
     prefix = said.parsed.text("prefix")
+    client = await said.session.client()
     with said.session.limit():
         found = await client.get_prefix(encoded(prefix), limit=1)
     if found.items:
@@ -225,23 +210,28 @@ async def _must_be_empty(said: Invocation, client: Client, quote: str) -> None:
         raise CommandFailed(text, Exit.INVALID_INPUT)
 
 
-async def _clean_up(said: Invocation, client: Client, *, compacts: bool) -> None:
-    say = said.session.console.print
+async def _clean_up(said: Invocation) -> None:
+    """Delete what was written; compact and defragment, if that is asked for."""
+    client = await said.session.client()
     try:
         with trio.fail_after(CLEANUP_SECONDS):
             gone = await client.delete_prefix(encoded(said.parsed.text("prefix")))
     except (EtcdError, trio.TooSlowError) as error:
-        say(f"FAIL: Cleanup failed during key deletion: ERROR({_why(error)})\n")
-        return
-    if compacts:
-        say(f"Compacting with revision {gone.revision}\n")
-        with trio.fail_after(CLEANUP_SECONDS):
-            await client.compact(gone.revision, physical=True)
-        say(f"Compacted with revision {gone.revision}\n")
+        why = words(error) if isinstance(error, EtcdError) else TIMED_OUT
+        said.session.console.print(f"FAIL: Cleanup failed during key deletion: ERROR({why})\n")
+    else:
+        await _compact(said, gone.revision)
+    if said.parsed.is_on("auto-defrag"):
+        await _defragment(said)
 
 
-def _why(error: EtcdError | trio.TooSlowError) -> str:
-    return words(error) if isinstance(error, EtcdError) else "context deadline exceeded"
+async def _compact(said: Invocation, revision: int) -> None:
+    if said.parsed.is_on("auto-compact"):
+        client = await said.session.client()
+        said.session.console.print(f"Compacting with revision {revision}\n")
+        with said.session.limit(CLEANUP_SECONDS):
+            await client.compact(revision, physical=True)
+        said.session.console.print(f"Compacted with revision {revision}\n")
 
 
 async def _defragment(said: Invocation) -> None:
