@@ -59,6 +59,8 @@ def opened(disk: Disk, data_dir: str, wal_dir: str = "") -> Iterator[DataDir]:
     except OSError as error:
         raise Failed(f"open {data_dir}: {reason(error)}") from error
     try:
+        if not Path(snap, FILE_NAME).stat().st_size:  # the engine would begin anew
+            raise Failed(f"{snap}/{FILE_NAME} is empty")
         try:
             engine = LMDBEngine(Path(snap))
         except (NotOurDatabase, OSError) as error:

@@ -13,7 +13,6 @@ from trioetcd.ctl.numbers import BadNumber, parse_unsigned_hex
 from trioetcd.ctl.output.answer import Answer
 from trioetcd.ctl.output.fields import Bare, header, lines
 from wire.errors import EtcdError
-from wire.network import reason
 from wire.pb import etcdserverpb
 
 _MAINTENANCE = "/etcdserverpb.Maintenance"
@@ -95,15 +94,16 @@ async def defrag(said: Invocation) -> None:
 
 def _defragment_directory(directory: str) -> None:
     """Raises CommandFailed."""
-    from actors.backend.lmdb_engine import NotOurDatabase  # what is needed of a server
-    from actors.wal.disk import DataDirLocked, RealDisk
-    from trioetcd.node.offline import defragment
+    from actors.wal.disk import RealDisk  # what is needed of a server
+    from trioetcd.util.command import Failed
+    from trioetcd.util.data_dir import opened
 
     try:
-        defragment(directory, RealDisk())
-    except (DataDirLocked, NotOurDatabase, OSError) as error:
-        why = reason(error) if isinstance(error, OSError) else str(error)
-        text = f"Failed to defragment etcd data[{directory}] ({why})"
+        with opened(RealDisk(), directory) as found:
+            found.engine.defragment()
+            found.engine.swap()
+    except (Failed, OSError) as error:
+        text = f"Failed to defragment etcd data[{directory}] ({error})"
         raise CommandFailed(text) from error
 
 
