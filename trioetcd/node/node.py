@@ -29,6 +29,7 @@ from actors.kernel.sampler import Sampler
 from actors.wal.disk import Disk, RealDisk
 from trioetcd.api.passwords import THREADS as PASSWORD_THREADS
 from trioetcd.api.profile import ProfilePage
+from trioetcd.api.revisions import RevisionsPage
 from trioetcd.api.variables import VariablesPage
 from trioetcd.api.web import Web
 from trioetcd.metrics.page import MetricsPage
@@ -66,6 +67,7 @@ class Node:
         self.tree = TreeNode("member")
         self.web = Web(self.tree, parts.membership, parts.alarms, parts.raft.status, parts.reads)
         self.web.add("/metrics", MetricsPage(parts, self.web))
+        self.web.add("/debug/revisions", RevisionsPage(parts.revision_times, parts.unix_seconds))
         self.web.add("/debug/vars", VariablesPage(parts.core.status))
         if parts.settings.profiles:
             self.web.add("/debug/profile", ProfilePage(ThreadWorker(1), Sampler))

@@ -20,6 +20,7 @@ from actors.lease.actor import Lessor
 from actors.lease.ids import IDs
 from actors.lease.table import LeaseChanges
 from actors.mvcc.actor import Machine, Progress
+from actors.mvcc.revision_times import RevisionTimes
 from actors.mvcc.store import Store
 from actors.raft.actor import Duty, RaftActor
 from actors.raft.config import Config
@@ -129,7 +130,10 @@ class Fanout:
         lessor: Lessor,
         hub: WatchHub,
         store: Store,
+        times: Callable[[int], None],
     ) -> None:
+        """`times` notes when the store came to a revision."""
+        self._times = times
         self._raft = raft
         self._snapshotter = snapshotter
         self._lessor = lessor
@@ -143,6 +147,7 @@ class Fanout:
         self._snapshotter.reached(reached.index, reached.term, reached.conf_state)
         if reached.revision != self._revision:
             self._revision = reached.revision
+            self._times(reached.revision)
             if self._feed.wanted:  # else nobody watches
                 self._hub.revision_exists()
 
@@ -241,7 +246,12 @@ class Parts:
         self.lessor = Lessor()
         self.snapshotter = Snapshotter(storage.snapshot.index, settings.retention)
         self.hub = WatchHub()
-        self.fanout = Fanout(self.raft, self.snapshotter, self.lessor, self.hub, self.store)
+        self.revision_times = RevisionTimes(self.unix_seconds(), self.store.revision)
+
+        def note(revision: int) -> None:
+            self.revision_times.note(self.unix_seconds(), revision)
+
+        self.fanout = Fanout(self.raft, self.snapshotter, self.lessor, self.hub, self.store, note)
         self.checkpoint_interval = CHECKPOINT_SECONDS if settings.lease_checkpoints else None
 
     def _build_services(self, settings: NodeSettings, seams: Seams) -> None:
