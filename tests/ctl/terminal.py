@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from io import BytesIO
 from typing import NamedTuple
 
-from trioetcd import NodeSettings, open_node
+from trioetcd import Client, NodeSettings, open_client, open_node
 from trioetcd.ctl.console import Console
 from trioetcd.ctl.main import run_ctl
 from trioetcd.node.embedding import serve_clients
@@ -29,10 +29,13 @@ class TerminalOutput(BytesIO):
 
 
 class Terminal:
-    def __init__(self, network: Network, *, is_terminal: bool = False) -> None:
+    def __init__(self, network: Network | None, *, is_terminal: bool = False) -> None:
         self.network = network
         self.out = TerminalOutput() if is_terminal else BytesIO()
         self.err = BytesIO()
+
+    def client(self) -> AbstractAsyncContextManager[Client]:
+        return open_client(URL, network=self.network)
 
     async def run(self, *words: str, stdin: bytes = b"", **environ: str) -> Printed:
         """A command, and what it printed."""

@@ -30,6 +30,13 @@ HOMES = {
     "user": "user",
     "role": "role",
     "snapshot": "snapshot",
+    "actors": "actors",
+    "diff": "history",
+    "doctor": "doctor",
+    "export": "transfer",
+    "history": "history",
+    "import": "transfer",
+    "top": "top",
     "options": "version",
     "version": "version",
 }

@@ -141,6 +141,12 @@ def _sort(request: _Range, order: int, target: int, *, is_asked: bool) -> None:
 async def get(said: Invocation) -> None:
     session, parsed = said.session, said.parsed
     request = range_request(parsed, said.arguments)
+    if parsed.text("at"):
+        if request.revision:
+            raise Misused("`--at` and `--rev` cannot be set at the same time, choose one")
+        from trioetcd.ctl.moments import revision_at  # only who asks for a time waits for it
+
+        request.revision = await revision_at(session, parsed.text("at"))
     value_only = parsed.is_on("print-value-only")
     if request.count_only and session.style.format != "fields":
         raise Misused("--count-only is only for `--write-out=fields`")
@@ -238,6 +244,7 @@ GET_FLAGS = {
     "from-key": Flag(
         False, "Get keys that are greater than or equal to the given key using byte compare"
     ),
+    "at": Flag("", "revision or time of the read, such as 1234, 5m-ago, 2026-01-02T03:04:05Z"),
     "rev": Flag(0, "Specify the kv revision", kind="int"),
     "keys-only": Flag(False, "Get only the keys"),
     "count-only": Flag(False, "Get only the count"),
