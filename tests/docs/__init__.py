@@ -1,0 +1,1 @@
+"""Documents whose code is run."""
