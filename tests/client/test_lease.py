@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import trio
 
+from trioetcd import open_client
 from trioetcd.client import LeaseLost
 
 
@@ -73,3 +74,22 @@ async def test_what_a_block_raises_comes_out_as_it_is(client):
     with pytest.raises(KeyError):
         async with client.lock("lock"):
             raise KeyError
+
+
+async def test_a_program_that_is_cancelled_gives_its_locks_back(url):
+    held = trio.Event()
+
+    async def program() -> None:
+        async with open_client(url) as client, client.lock("l", ttl=600):
+            held.set()
+            await trio.sleep_forever()
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(program)
+        await held.wait()
+        nursery.cancel_scope.cancel()
+    async with open_client(url) as client:
+        assert await client.leases() == []
+        with trio.fail_after(5):
+            async with client.lock("l"):
+                pass

@@ -181,14 +181,23 @@ async def open_client(
         credentials = GivenToken(token) if token else Credentials(user, password)
     endpoints = Endpoints(channels, chance, retry or Retry(), credentials)
     failure: Exception | None = None
+    connections = trio.CancelScope(shield=True)  # last to go: blocks give their leases back
     async with trio.open_nursery() as nursery:
-        for channel in channels:
-            nursery.start_soon(channel.run)
+        nursery.start_soon(_run_all, channels, connections)
         try:
             yield Client(endpoints, nursery)
         except Exception as error:
             failure = error
         finally:
+            connections.cancel()
             nursery.cancel_scope.cancel()
     if failure is not None:
         raise failure
+
+
+async def _run_all(channels: list[Channel], scope: trio.CancelScope) -> None:
+    """Until the scope is cancelled, whatever becomes of the program around it."""
+    with scope:
+        async with trio.open_nursery() as nursery:
+            for channel in channels:
+                nursery.start_soon(channel.run)
