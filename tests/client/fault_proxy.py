@@ -23,7 +23,8 @@ SILENCE_CHANCE, SILENCE_SECONDS = 0.01, 4.0  # of the whole way, after a cut
 class FaultProxy:
     """`run` must be running; clients connect to `url`."""
 
-    def __init__(self, address: str, rng: Random) -> None:
+    def __init__(self, address: str, rng: Random, silence_chance: float = SILENCE_CHANCE) -> None:
+        self._silence_chance = silence_chance
         host, _, port = address.rpartition(":")
         self._target = host, int(port)
         self._rng = rng
@@ -58,7 +59,7 @@ class FaultProxy:
     def mishap(self) -> str:
         """What befalls a connection now; it is counted."""
         kind = self._rng.choice(MISHAPS)
-        if self._rng.random() < SILENCE_CHANCE:
+        if self._rng.random() < self._silence_chance:
             kind = SILENT
             self._silent_until = trio.current_time() + SILENCE_SECONDS
         self.cuts[kind] += 1

@@ -69,7 +69,9 @@ class Scene:
 
     def _masked(self, text: str) -> str:
         for varying, name in self.shown.items():
-            text = text.replace(varying, name)
+            # Ids are printed sixteen wide in places, and one may be shorter.
+            padding = " " * (16 - len(varying))
+            text = text.replace(f" {padding}{varying}", f" {name}").replace(varying, name)
         return TIMES.sub(r"\1 SOME", text)
 
     def fill(self) -> None:

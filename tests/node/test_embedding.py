@@ -6,12 +6,13 @@ import gc
 import json
 import os
 import random
+import subprocess
+import sys
 import threading
 from pathlib import Path
 
 import pytest
 import trio
-from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 
 import trioetcd
 from tests.wire.certificates import Authority
@@ -170,17 +171,32 @@ async def test_it_leaves_no_task_thread_or_file(tmp_path: Path):
     assert gc.get_freeze_count() == frozen
 
 
-async def test_other_messages_of_the_same_names_may_be_there():
-    """As when the program also imports another client of etcd."""
-    other = descriptor_pb2.FileDescriptorProto(
-        name="rpc.proto",
-        package="etcdserverpb",
-        syntax="proto3",
-        message_type=[descriptor_pb2.DescriptorProto(name="PutRequest")],
-    )
-    pool = descriptor_pool.Default()
-    pool.AddSerializedFile(other.SerializeToString())
-    theirs = message_factory.GetMessageClass(pool.FindMessageTypeByName("etcdserverpb.PutRequest"))
-    assert not theirs().ListFields()
-    async with open_node() as node, node.client() as client:
-        await works(client)
+OTHER_CLIENT = """
+
+other = descriptor_pb2.FileDescriptorProto(
+    name="rpc.proto",
+    package="etcdserverpb",
+    syntax="proto3",
+    message_type=[descriptor_pb2.DescriptorProto(name="PutRequest")],
+)
+pool = descriptor_pool.Default()
+pool.AddSerializedFile(other.SerializeToString())
+theirs = message_factory.GetMessageClass(pool.FindMessageTypeByName("etcdserverpb.PutRequest"))
+assert not theirs().ListFields()
+"""
+OURS = """
+import trio, trioetcd
+
+async def main():
+    async with trioetcd.open_node() as node, node.client() as client:
+        await client.put("a", "1")
+        assert (await client.get("a")).text == "1"
+
+trio.run(main)
+"""
+
+
+@pytest.mark.parametrize("program", [OTHER_CLIENT + OURS, OURS + OTHER_CLIENT])
+def test_other_messages_of_the_same_names_may_be_there(program: str):
+    """As when the program also imports another client of etcd, before or after."""
+    subprocess.run([sys.executable, "-c", program], check=True, timeout=30)
