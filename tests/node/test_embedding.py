@@ -172,6 +172,7 @@ async def test_it_leaves_no_task_thread_or_file(tmp_path: Path):
 
 
 OTHER_CLIENT = """
+from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 
 other = descriptor_pb2.FileDescriptorProto(
     name="rpc.proto",
