@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Self
 
 import trio
 
+from trioetcd.beside import beside
 from trioetcd.client.values import Data, KeyValue, to_bytes
 from trioetcd.client.watch import Batch
 
@@ -152,7 +153,7 @@ async def open_cache(client: Client, prefix: Data) -> AsyncIterator[Cache]:
     failure: Exception | None = None
     async with client.watch(prefix=prefix, relist=True, progress=True) as watch:
         cache.take(await anext(watch))
-        async with trio.open_nursery() as nursery:
+        async with beside() as nursery:
 
             async def follow() -> None:
                 nonlocal failure
@@ -164,11 +165,6 @@ async def open_cache(client: Client, prefix: Data) -> AsyncIterator[Cache]:
                     nursery.cancel_scope.cancel()
 
             nursery.start_soon(follow)
-            try:
-                yield cache
-            except Exception as error:
-                failure = error
-            finally:
-                nursery.cancel_scope.cancel()
+            yield cache
     if failure is not None:
         raise failure

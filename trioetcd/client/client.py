@@ -9,10 +9,12 @@ from __future__ import annotations
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from functools import partial
 from typing import TypeVar
 
 import trio
 
+from trioetcd.beside import beside
 from trioetcd.client.auth import Auth
 from trioetcd.client.barrier import Barrier, DoubleBarrier
 from trioetcd.client.cache import Cache, open_cache
@@ -180,19 +182,12 @@ async def open_client(
     if token or user:
         credentials = GivenToken(token) if token else Credentials(user, password)
     endpoints = Endpoints(channels, chance, retry or Retry(), credentials)
-    failure: Exception | None = None
     connections = trio.CancelScope(shield=True)  # last to go: blocks give their leases back
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(_run_all, channels, connections)
+    async with beside(partial(_run_all, channels, connections)) as nursery:
         try:
             yield Client(endpoints, nursery)
-        except Exception as error:
-            failure = error
         finally:
             connections.cancel()
-            nursery.cancel_scope.cancel()
-    if failure is not None:
-        raise failure
 
 
 async def _run_all(channels: list[Channel], scope: trio.CancelScope) -> None:

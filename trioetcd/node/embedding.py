@@ -15,6 +15,7 @@ import trio
 from trioetcd.api.access import Access
 from trioetcd.api.gateway.gateway import Gateway
 from trioetcd.api.proposals import REQUEST_OVERHEAD_BYTES
+from trioetcd.beside import beside
 from trioetcd.node.listening import Answers, make_port
 from trioetcd.node.recovery import StartError
 from wire.http2.keepalive import KeepAlive
@@ -91,19 +92,11 @@ async def accepting(
         names_count=lambda: node.parts.settings.client_cert_auth and node.parts.auth.enabled,
     )
     answers = Answers(node.registry, access.handle, limits, KeepAlive())
-    failure: Exception | None = None
-    async with trio.open_nursery() as nursery:
+    async with beside() as nursery:
         for place in places:
             port = make_port(place.listeners, answers, tls if place.secure else None, node.log)
             await nursery.start(port.run)
-        try:
-            yield
-        except Exception as error:
-            failure = error
-        finally:
-            nursery.cancel_scope.cancel()
-    if failure is not None:
-        raise failure
+        yield
 
 
 @asynccontextmanager

@@ -12,12 +12,13 @@ hashing of passwords.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import asynccontextmanager
 from dataclasses import replace
 
 import trio
 
 from actors.kernel import InlineWorker
+from trioetcd.beside import beside
 from trioetcd.client.client import Client, open_client
 from trioetcd.node.embedding import serve_clients
 from trioetcd.node.node import Node, open_node
@@ -134,9 +135,7 @@ async def open_cluster(
     """
     names = [f"member{number}" for number in range(size)]
     members: dict[str, tuple[str, ...]] = {name: (f"http://{name}:2380",) for name in names}
-    failure: Exception | None = None
-    async with AsyncExitStack() as stack:
-        nursery = await stack.enter_async_context(trio.open_nursery())
+    async with beside() as nursery:
         cluster = Cluster(nursery, MemoryNetwork("cluster"), names)
         async with trio.open_nursery() as starting:
             for name in names:
@@ -149,11 +148,4 @@ async def open_cluster(
                 )
                 starting.start_soon(nursery.start, cluster.run_member, own, listen)
         await cluster.wait_leader()
-        try:
-            yield cluster
-        except Exception as error:
-            failure = error
-        finally:
-            nursery.cancel_scope.cancel()
-    if failure is not None:
-        raise failure
+        yield cluster

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 
 import trio
 
+from trioetcd.beside import beside
 from trioetcd.cli.pflag import Flag
-from trioetcd.ctl.beside import beside
 from trioetcd.ctl.command import Command, Invocation
 from trioetcd.ctl.commands.keys import encoded
 from trioetcd.ctl.errors import CommandFailed, Exit, words

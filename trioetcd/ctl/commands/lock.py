@@ -10,10 +10,10 @@ from collections.abc import Awaitable, Callable, Sequence
 
 import trio
 
+from trioetcd.beside import beside
 from trioetcd.cli.pflag import Flag
 from trioetcd.client import Client, Hold, LeaseLost
 from trioetcd.client.lock import DEFAULT_TTL
-from trioetcd.ctl.beside import beside
 from trioetcd.ctl.child import ChildFailed, run_child
 from trioetcd.ctl.command import Command, Invocation
 from trioetcd.ctl.commands.keys import encoded, range_answer

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import trio
 
+from trioetcd.beside import beside
 from trioetcd.cli.pflag import Flag, Parsed
-from trioetcd.ctl.beside import beside
 from trioetcd.ctl.command import Command, Invocation
 from trioetcd.ctl.commands.keys import encoded
 from trioetcd.ctl.errors import Misused

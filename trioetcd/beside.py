@@ -9,14 +9,17 @@ import trio
 
 
 @asynccontextmanager
-async def beside(*tasks: Callable[[], Awaitable[object]]) -> AsyncIterator[None]:
-    """What the block raises is raised as it is, in no group."""
+async def beside(*tasks: Callable[[], Awaitable[object]]) -> AsyncIterator[trio.Nursery]:
+    """Their nursery, which is cancelled at the end of the block.
+
+    What the block raises is raised as it is, in no group.
+    """
     failure: Exception | None = None
     async with trio.open_nursery() as nursery:
         for task in tasks:
             nursery.start_soon(task)
         try:
-            yield
+            yield nursery
         except Exception as error:
             failure = error
         nursery.cancel_scope.cancel()
