@@ -8,16 +8,13 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING
 
+from trioetcd.client.base import BaseClient
 from trioetcd.client.errors import BarrierFull, BarrierHeld
 from trioetcd.client.lease import Lease
 from trioetcd.client.lock import Locks
 from trioetcd.client.txn import delete, key, put
 from trioetcd.client.values import Data, KeyValue, to_bytes
-
-if TYPE_CHECKING:
-    from trioetcd.client.client import Client
 
 DEFAULT_TTL = 30  # seconds after which the barrier forgets a program that is lost
 
@@ -25,7 +22,7 @@ DEFAULT_TTL = 30  # seconds after which the barrier forgets a program that is lo
 class Barrier:
     """Whoever waits goes on when it is released."""
 
-    def __init__(self, client: Client, locks: Locks, name: Data) -> None:
+    def __init__(self, client: BaseClient, locks: Locks, name: Data) -> None:
         self._client = client
         self._locks = locks
         self._key = to_bytes(name)
@@ -72,7 +69,7 @@ class Barrier:
 class DoubleBarrier:
     """`count` programs enter together and leave together."""
 
-    def __init__(self, client: Client, locks: Locks, name: Data, count: int) -> None:
+    def __init__(self, client: BaseClient, locks: Locks, name: Data, count: int) -> None:
         if count < 1:
             raise ValueError(f"a barrier is for one or more, not {count}")
         self._client = client

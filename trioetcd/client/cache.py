@@ -15,16 +15,14 @@ import weakref
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Self
+from typing import Self
 
 import trio
 
 from trioetcd.beside import beside
+from trioetcd.client.base import BaseClient
 from trioetcd.client.values import Data, KeyValue, to_bytes
 from trioetcd.client.watch import Batch
-
-if TYPE_CHECKING:
-    from trioetcd.client.client import Client
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,7 +145,7 @@ class _Reader:
 
 
 @asynccontextmanager
-async def open_cache(client: Client, prefix: Data) -> AsyncIterator[Cache]:
+async def open_cache(client: BaseClient, prefix: Data) -> AsyncIterator[Cache]:
     """See `Client.cache`."""
     cache = Cache(to_bytes(prefix))
     failure: Exception | None = None

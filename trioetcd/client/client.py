@@ -17,19 +17,16 @@ import trio
 from trioetcd.beside import beside
 from trioetcd.client.auth import Auth
 from trioetcd.client.barrier import Barrier, DoubleBarrier
+from trioetcd.client.base import BaseClient
 from trioetcd.client.cache import Cache, open_cache
-from trioetcd.client.calls import Calls
 from trioetcd.client.cluster import Cluster
 from trioetcd.client.credentials import Credentials, GivenToken
 from trioetcd.client.endpoints import Endpoints, Retry
-from trioetcd.client.kv import KV
-from trioetcd.client.lease import Leases
 from trioetcd.client.lock import DEFAULT_TTL, Hold, Locks
 from trioetcd.client.maintenance import Maintenance
 from trioetcd.client.queue import PriorityQueue, Queue
 from trioetcd.client.stm import MOST_ATTEMPTS, STM, Isolation, run_stm
-from trioetcd.client.values import Data, KeyValue, range_of
-from trioetcd.client.watch import Watch, WatchRange, WatchResponses
+from trioetcd.client.values import Data, KeyValue
 from wire.grpc.channel import Channel, ChannelOptions
 from wire.grpc.client_link import ClientKeepAlive
 from wire.log import NullLog
@@ -40,12 +37,11 @@ KEEP_ALIVE = ClientKeepAlive(interval=10.0, timeout=5.0)  # a dead server is not
 T = TypeVar("T")
 
 
-class Client(KV, Leases, Calls):
+class Client(BaseClient):
     """See `open_client`, which makes one.  Any number of tasks may use it."""
 
     def __init__(self, endpoints: Endpoints, nursery: trio.Nursery) -> None:
-        KV.__init__(self, endpoints)
-        Leases.__init__(self, endpoints, nursery)
+        super().__init__(endpoints, nursery)
         self.auth = Auth(endpoints)
         self.cluster = Cluster(endpoints)
         self.maintenance = Maintenance(endpoints)
@@ -58,32 +54,6 @@ class Client(KV, Leases, Calls):
             AuthFailed: the password is wrong.
         """
         await self._endpoints.metadata()
-
-    def watch(
-        self,
-        key: Data | None = None,
-        *,
-        prefix: Data | None = None,
-        end: Data = b"",
-        start_revision: int = 0,
-        previous: bool = False,
-        progress: bool = False,
-        relist: bool = False,
-        puts: bool = True,
-        deletes: bool = True,
-    ) -> Watch:
-        """Watch a key, the keys from `key` up to `end`, or all with a prefix.
-
-        With `relist` the first batch is a listing of what is there, and so is a later one if
-        events were lost to compaction.
-        """
-        first, last = range_of(key, prefix, end)
-        wanted = WatchRange(first, last, start_revision, previous, progress, relist, puts, deletes)
-        return Watch(self._endpoints, wanted)
-
-    def watch_responses(self, wanted: WatchRange) -> WatchResponses:
-        """As `watch`, but the server's messages themselves are handed out."""
-        return WatchResponses(self._endpoints, wanted)
 
     def lock(self, name: Data, *, ttl: int = DEFAULT_TTL) -> AbstractAsyncContextManager[Hold]:
         """`async with`: wait for the lock, hold it in the block.  See `Locks.hold`."""

@@ -17,18 +17,15 @@ from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import trio
 
+from trioetcd.client.base import BaseClient
 from trioetcd.client.errors import LeaseLost
 from trioetcd.client.lease import Lease
 from trioetcd.client.lock import Locks
 from trioetcd.client.txn import Condition, delete, key, put
 from trioetcd.client.values import Data, KeyValue, Listing, to_bytes
-
-if TYPE_CHECKING:
-    from trioetcd.client.client import Client
 
 DEFAULT_TTL = 30  # seconds after which what a lost worker has taken is given to another
 LOWEST = 65_535  # priority; etcd's recipe has 16 bits
@@ -51,7 +48,7 @@ class Job:
 
 
 class _Queue(ABC):
-    def __init__(self, client: Client, locks: Locks, name: Data, rng: random.Random) -> None:
+    def __init__(self, client: BaseClient, locks: Locks, name: Data, rng: random.Random) -> None:
         self._client = client
         self._locks = locks
         self._rng = rng

@@ -17,16 +17,14 @@ from __future__ import annotations
 
 import random
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, Literal, TypeVar
+from typing import Literal, TypeVar
 
 import trio
 
+from trioetcd.client.base import BaseClient
 from trioetcd.client.errors import Conflict
 from trioetcd.client.txn import Condition, Operation, delete, get, key, put
 from trioetcd.client.values import Data, KeyValue, Listing, to_bytes
-
-if TYPE_CHECKING:
-    from trioetcd.client.client import Client
 
 Isolation = Literal["serializable-snapshot", "serializable", "repeatable-reads", "read-committed"]
 """What else may have happened between the reads and the writes:
@@ -44,7 +42,9 @@ T = TypeVar("T")
 class STM:
     """One attempt.  `get` and `text` may wait; `put` and `delete` only note what is to be done."""
 
-    def __init__(self, client: Client, isolation: Isolation, known: dict[bytes, Listing]) -> None:
+    def __init__(
+        self, client: BaseClient, isolation: Isolation, known: dict[bytes, Listing]
+    ) -> None:
         self._client = client
         self._isolation = isolation
         self._is_snapshot = isolation in ("serializable-snapshot", "serializable")
@@ -130,7 +130,7 @@ class STM:
 
 
 async def run_stm(
-    client: Client,
+    client: BaseClient,
     function: Callable[[STM], Awaitable[T]],
     isolation: Isolation,
     attempts: int,
