@@ -22,7 +22,7 @@ VALUE = base64.b64encode(bytes(1 << 20)).decode()
 MOST_PUTS = 40
 PATIENCE = 30.0  # seconds, until the cluster agrees to what it will agree to
 LOOK_SECONDS = 0.2  # between two looks
-TIMES = re.compile(r"(?<=took)([ =\":]*)[\d.]+m?s|\b(ID|member|cluster) [0-9a-f]{12,16}")
+TIMES = re.compile(r"(?<=took)([ =\":]*)[\d.]+m?s|\b(ID|member|cluster) +[0-9a-f]{12,16}")
 
 Line = tuple[str, int, list[str], str]
 
