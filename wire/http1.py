@@ -28,7 +28,8 @@ HALF_CLOSED_SECONDS = 1.0  # for an answer, once the client has said it will sen
 LINGER_SECONDS = 0.5  # for the client to read why it is sent away; Go's value
 
 _TEXT = (b"content-type", b"text/plain; charset=utf-8")
-_CLOSE = (b"connection", b"close")
+_CLOSE = (b"Connection", b"close")
+_CONTINUE = h11.InformationalResponse(status_code=100, reason=b"Continue", headers=[])
 
 
 async def serve_http1(
@@ -121,6 +122,7 @@ class _Connection:
                     await self._receive(scope)
                 elif isinstance(event, h11.Request):
                     head = event
+                    _check_expectation(head)
                     self._check_length(_content_length(head))
                 elif isinstance(event, h11.Data):
                     body += event.data
@@ -149,7 +151,7 @@ class _Connection:
 
     async def _receive(self, scope: trio.CancelScope) -> None:
         if self._h11.they_are_waiting_for_100_continue:
-            await self.send(h11.InformationalResponse(status_code=100, headers=[]))
+            await self.send(_CONTINUE)
         data = bytes(await self._stream.receive_some(READ_BYTES))
         self._h11.receive_data(data)
         if self._idle is not None and data:
@@ -224,11 +226,11 @@ class _Connection:
         self, status: int, headers: list[tuple[bytes, bytes]], length: int | None
     ) -> None:
         """Send an answer's head; `length` of its body in bytes, if that is known."""
-        headers = list(headers)
+        headers = [(name.title(), value) for name, value in headers]
         names = {name.lower() for name, _ in headers}
         bodiless = status in (204, 304)
         if length is not None and not bodiless and b"content-length" not in names:
-            headers.append((b"content-length", b"%d" % length))
+            headers.append((b"Content-Length", b"%d" % length))
         if self._draining.is_set() and b"connection" not in names:
             headers.append(_CLOSE)
         reason = _phrase(status).encode()
@@ -281,6 +283,14 @@ def _phrase(status: int) -> str:
         return HTTPStatus(status).phrase
     except ValueError:
         return "Unknown"
+
+
+def _check_expectation(head: h11.Request) -> None:
+    """Raises h11.RemoteProtocolError: it expects what nobody does."""
+    expected = next((value for name, value in head.headers if name == b"expect"), b"")
+    if expected.lower() not in (b"", b"100-continue"):
+        words = "unknown expectation"
+        raise h11.RemoteProtocolError(words, error_status_hint=HTTPStatus.EXPECTATION_FAILED)
 
 
 def _content_length(head: h11.Request) -> int:

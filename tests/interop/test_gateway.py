@@ -6,6 +6,7 @@ import base64
 import http.client
 import json
 import random
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -268,3 +269,50 @@ def _without_revisions(value: Any) -> Any:
     if isinstance(value, dict):
         return {k: None if "revision" in k else _without_revisions(v) for k, v in value.items()}
     return [_without_revisions(one) for one in value] if isinstance(value, list) else value
+
+
+# -- What stands around the JSON
+
+PUT_BODY = f'{{"key":"{KEY}","value":"{b64("bar")}"}}'.encode()
+LENGTH = b"Content-Length: %d\r\n\r\n" % len(PUT_BODY)
+REQUESTS: list[bytes] = [
+    b"POST /v3/kv/put HTTP/1.1\r\nHost: h\r\n" + LENGTH + PUT_BODY,
+    b"POST http://h/v3/kv/put HTTP/1.1\r\nHost: h\r\n" + LENGTH + PUT_BODY,
+    b"POST /v3/kv%2Fput HTTP/1.1\r\nHost: h\r\n" + LENGTH + PUT_BODY,
+    b"POST /v3/kv/p%75t?limit=1 HTTP/1.1\r\nHost: h\r\n" + LENGTH + PUT_BODY,
+    b"POST /v3/kv/put HTTP/1.1\r\nHost: h\r\nConnection: close\r\n" + LENGTH + PUT_BODY,
+    b"POST /v3/kv/put HTTP/1.1\r\nHost: h\r\nOrigin: http://x\r\n" + LENGTH + PUT_BODY,
+    b"POST /v3/kv/put HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n"
+    + b"%x;a=b\r\n%b\r\n0\r\nT: u\r\n\r\n" % (len(PUT_BODY), PUT_BODY),
+    b"GET /v3/kv/put HTTP/1.1\r\nHost: h\r\n\r\n",
+    b"HEAD /v3/kv/put HTTP/1.1\r\nHost: h\r\n\r\n",
+    b"OPTIONS /v3/kv/put HTTP/1.1\r\nHost: h\r\n\r\n",
+    b"POST /v3/kv/nothing HTTP/1.1\r\nHost: h\r\nContent-Length: 0\r\n\r\n",
+    b"GET /nothing HTTP/1.1\r\nHost: h\r\n\r\n",
+    b"GET /health HTTP/1.1\r\nHost: h\r\n\r\n",
+    b"POST /health HTTP/1.1\r\nHost: h\r\nContent-Length: 0\r\n\r\n",
+    b"GET /version HTTP/1.1\r\nHost: h\r\n\r\n",
+    b"GET /version HTTP/1.1\nHost: h\n\n",
+]
+
+
+def head_of(server: Server, request: bytes) -> tuple[bytes, list[bytes]]:
+    """The status line, and the headers in some order; values that vary are left out."""
+    host, _, port = server.address.partition(":")
+    with socket.create_connection((host, int(port)), timeout=SECONDS) as connection:
+        connection.sendall(request)
+        head = b""
+        while b"\r\n\r\n" not in head:
+            piece = connection.recv(65536)
+            assert piece, request
+            head += piece
+    status, *headers = head.partition(b"\r\n\r\n")[0].split(b"\r\n")
+    varying = (b"Date", b"Content-Length")
+    shown = [one.partition(b":")[0] if one.startswith(varying) else one for one in headers]
+    return status, sorted(shown)
+
+
+@pytest.mark.parametrize("request_bytes", REQUESTS)
+def test_an_answer_has_the_same_head(servers: list[Server], request_bytes: bytes):
+    go, _, ours = servers
+    assert head_of(ours, request_bytes) == head_of(go, request_bytes)

@@ -135,12 +135,35 @@ async def test_requests_that_come_together_are_answered_in_order():
         assert bodies == [b"/0", b"/1", b"/2", b"/3", b"/4"]
 
 
+@pytest.mark.parametrize(
+    ("target", "path"),
+    [
+        (b"http://h:2379/health?a=/b", "/health"),
+        (b"http://h:2379", "/"),
+        (b"/v3/kv%2Fput", "/v3/kv/put"),
+        (b"/%C3%A9%zz", "/\u00e9%zz"),
+        (b"*", "/"),
+    ],
+)
+async def test_a_target_may_be_a_whole_url_and_have_escapes(target: bytes, path: str):
+    async with served() as server:
+        await server.client.send_all(b"OPTIONS " + target + b" HTTP/1.1\r\nHost: h\r\n\r\n")
+        await server.answer()
+        assert [request.path for request in server.requests] == [path]
+
+
+async def test_names_of_headers_are_written_as_people_know_them():
+    async with served() as server:
+        answer = await server.ask(HEALTH)
+        assert b"\r\nContent-Type: text/plain\r\nContent-Length: 7\r\n" in answer
+
+
 async def test_a_client_that_asks_first_is_told_to_go_on():
     async with served() as server:
         await server.client.send_all(
             b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 2\r\nExpect: 100-continue\r\n\r\n"
         )
-        assert await server.answer() == b"HTTP/1.1 100 \r\n\r\n"
+        assert await server.answer() == b"HTTP/1.1 100 Continue\r\n\r\n"
         assert (await server.ask(b"ok")).startswith(b"HTTP/1.1 200")
 
 
@@ -161,7 +184,7 @@ async def test_options_are_the_handlers_business():
     async with served(handle) as server:
         answer = await server.ask(b"OPTIONS * HTTP/1.1\r\nHost: h\r\n\r\n")
         assert answer.startswith(b"HTTP/1.1 204 No Content\r\n")
-        assert b"allow: GET, POST" in answer
+        assert b"Allow: GET, POST" in answer
 
 
 @pytest.mark.parametrize(
@@ -382,6 +405,7 @@ async def test_an_idle_connection_is_closed_in_the_end(autojump_clock: trio.test
             b"POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
             b"400 Bad Request",
         ),
+        (b"GET / HTTP/1.1\r\nHost: h\r\nExpect: cake\r\n\r\n", b"417 Expectation Failed"),
         (
             b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: %d\r\n\r\n" % (BODY_BYTES + 1),
             b"413 Request Entity Too Large",

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection
 
 from trioetcd.api.gateway.gateway import PREFIXES, Gateway
-from wire.http import HTTPHandler, HTTPRequest, HTTPResponse, Sender
+from wire.http import HTTPHandler, HTTPRequest, HTTPResponse
 
 ANY = "*"
 MISDIRECTED = 421
@@ -62,9 +62,7 @@ class Access:
             response = await self._gateway.handle(request)
         else:
             response = await self._pages(request)
-        response.headers = [*response.headers, *cors]
-        if response.play is not None and cors:
-            response.play = _Marked(response, cors).play
+        response.add_headers(cors)
         return response
 
     def _is_known(self, host: bytes) -> bool:
@@ -84,22 +82,3 @@ class Access:
         else:
             return []
         return [_METHODS, (b"access-control-allow-origin", allowed), _HEADERS]
-
-
-class _Marked:
-    """An answer that is made while it is sent, with headers of ours."""
-
-    def __init__(self, response: HTTPResponse, headers: list[Header]) -> None:
-        assert response.play is not None
-        self._play = response.play
-        self._headers = headers
-
-    async def play(self, sender: Sender) -> None:
-        self._sender = sender
-        await self._play(self)
-
-    async def begin(self, status: int, headers: list[Header]) -> None:
-        await self._sender.begin(status, [*headers, *self._headers])
-
-    async def send(self, piece: bytes) -> None:
-        await self._sender.send(piece)

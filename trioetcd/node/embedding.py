@@ -91,7 +91,7 @@ async def accepting(
         Gateway(node.registry, limits.message_bytes),
         names_count=lambda: node.parts.settings.client_cert_auth and node.parts.auth.enabled,
     )
-    answers = Answers(node.registry, access.handle, limits, KeepAlive())
+    answers = Answers(node.registry, access.handle, limits, KeepAlive(), node.parts.unix_seconds)
     async with beside() as nursery:
         for place in places:
             port = make_port(place.listeners, answers, tls if place.secure else None, node.log)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import trio
@@ -10,7 +10,7 @@ import trio
 from trioetcd.node.parts import Parts
 from trioetcd.peer.protocol import MAX_MESSAGE_BYTES
 from wire.grpc.service import Peer, Registry
-from wire.http import HTTPHandler
+from wire.http import HTTPHandler, dated
 from wire.http1 import serve_http1
 from wire.http2.connection import serve_connection
 from wire.http2.keepalive import KeepAlive
@@ -46,6 +46,7 @@ class Answers:
     web: HTTPHandler
     limits: Limits
     keep_alive: KeepAlive
+    unix_seconds: Callable[[], float]
     drain: float = DRAIN_SECONDS  # for calls when the port stops
 
 
@@ -55,7 +56,8 @@ def make_port(
     tls: ServerTLS | None,
     log: Log,
 ) -> Port:
-    """A port that serves gRPC over HTTP/2, and pages over HTTP/1.1."""
+    """A port that serves gRPC over HTTP/2, and pages over either."""
+    pages = dated(answers.web, answers.unix_seconds)
 
     async def http2(
         stream: trio.abc.Stream, peer: Peer, initial: bytes, draining: trio.Event
@@ -67,7 +69,7 @@ def make_port(
             peer=peer,
             limits=answers.limits,
             keep_alive=answers.keep_alive,
-            http_handler=answers.web,
+            http_handler=pages,
             initial=initial,
             draining=draining,
         )
@@ -77,7 +79,7 @@ def make_port(
     ) -> None:
         await serve_http1(
             stream,
-            answers.web,
+            pages,
             log=log,
             peer=peer,
             initial=initial,
@@ -95,6 +97,7 @@ def peer_answers(parts: Parts) -> Answers:
         parts.peer_web.handle,
         PEER_LIMITS,
         PEER_KEEP_ALIVE,
+        parts.unix_seconds,
         drain=0.0,  # links last as long as they can; the others find out at once
     )
 

@@ -87,9 +87,10 @@ async def serve_node(config: ServerConfig, log: Log, open_node: OpenNode) -> Asy
             )
             # With URLs of its own, HTTP is served there alone.
             beside = not_found if pages else access.handle
-            for_clients = Answers(node.registry, beside, limits, keep_alive)
-            for_pages = Answers(Registry(), access.handle, limits, keep_alive)
-            for_metrics = Answers(Registry(), node.web.monitoring().handle, limits, keep_alive)
+            how = (limits, keep_alive, node.parts.unix_seconds)
+            for_clients = Answers(node.registry, beside, *how)
+            for_pages = Answers(Registry(), access.handle, *how)
+            for_metrics = Answers(Registry(), node.web.monitoring().handle, *how)
             ports = [
                 *_ports(clients, for_clients, client_tls, log),
                 *_ports(pages, for_pages, client_tls, log),

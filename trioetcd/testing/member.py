@@ -177,7 +177,9 @@ class Member:
             start_node(self.settings, seams, open_engine, log=log, tls=PeerTLS()) as node,
             trio.open_nursery() as nursery,
         ):
-            answers = Answers(node.registry, node.web.handle, Limits(), KeepAlive())
+            answers = Answers(
+                node.registry, node.web.handle, Limits(), KeepAlive(), seams.unix_seconds
+            )
             port = make_port(await network.listen(self.address), answers, None, log)
             await nursery.start(port.run)
             if not mount.is_gone:
