@@ -23,8 +23,7 @@ SILENCE_CHANCE, SILENCE_SECONDS = 0.01, 4.0  # of the whole way, after a cut
 class FaultProxy:
     """`run` must be running; clients connect to `url`."""
 
-    def __init__(self, address: str, rng: Random, silence_chance: float = SILENCE_CHANCE) -> None:
-        self._silence_chance = silence_chance
+    def __init__(self, address: str, rng: Random) -> None:
         host, _, port = address.rpartition(":")
         self._target = host, int(port)
         self._rng = rng
@@ -57,11 +56,16 @@ class FaultProxy:
         await trio.sleep(max(0, self._silent_until - trio.current_time()))
 
     def mishap(self) -> str:
-        """What befalls a connection now; it is counted."""
+        """What befalls a connection now."""
         kind = self._rng.choice(MISHAPS)
-        if self._rng.random() < self._silence_chance:
-            kind = SILENT
-            self._silent_until = trio.current_time() + SILENCE_SECONDS
+        return self.silence() if self._rng.random() < SILENCE_CHANCE else self._counted(kind)
+
+    def silence(self) -> str:
+        """Nothing comes through for a while, on any connection."""
+        self._silent_until = trio.current_time() + SILENCE_SECONDS
+        return self._counted(SILENT)
+
+    def _counted(self, kind: str) -> str:
         self.cuts[kind] += 1
         self.cut.set()
         self.cut = trio.Event()

@@ -13,16 +13,16 @@ from random import Random
 
 import trio
 
-from tests.client.fault_proxy import FaultProxy
+from tests.client.fault_proxy import SILENCE_SECONDS, FaultProxy
 from trioetcd.client import Client, LeaseLost, MaybeApplied, NotApplied, open_client
 from wire.errors import EtcdError
 from wire.grpc.channel import Backoff, ChannelOptions
 from wire.grpc.client_link import ClientKeepAlive
 
-WRITERS, WATCHERS, WORKERS = 4, 2, 3
+WRITERS, WATCHERS, LOCKS, WORKERS = 4, 2, 8, 2  # so many workers for each lock
 TTL = 2  # seconds, etcd's least
-WORK_SECONDS = 1.0  # at most
-SILENCE_CHANCE = 0.1  # after a cut of the way that locks have
+WORK_SECONDS = 5.0  # at most: longer than a lease lives on in silence
+BETWEEN_SILENCES = 0.5, 3.0  # seconds that the way of the locks may be used
 SETTLE_SECONDS = 60.0
 IMPATIENT = ChannelOptions(
     connect_seconds=2.0,
@@ -36,6 +36,7 @@ Told = tuple[int, bytes, bytes]  # revision, key, value
 
 @dataclass
 class Hold:
+    name: bytes
     key: bytes
     token: int
     begin: float
@@ -62,8 +63,7 @@ class Ordeal:
     async def run(self, address: str, cuts: int) -> FaultProxy:
         began = trio.current_time()
         proxy = FaultProxy(address, self.rng)
-        # Locks have a way of their own: little goes over it, and it is silent more often.
-        apart = FaultProxy(address, self.rng, SILENCE_CHANCE)
+        apart = FaultProxy(address, self.rng)  # for locks: little goes over it
         async with trio.open_nursery() as nursery:
             await nursery.start(proxy.run)
             await nursery.start(apart.run)
@@ -80,8 +80,9 @@ class Ordeal:
                 async with trio.open_nursery() as working:
                     for number in range(WRITERS):
                         working.start_soon(self._write, client, number)
-                    for _ in range(WORKERS):
-                        working.start_soon(self._hold, holder)
+                    for number in range(LOCKS * WORKERS):
+                        working.start_soon(self._hold, holder, b"l/%d" % (number % LOCKS))
+                    working.start_soon(self._silence, apart)
                     await proxy.until_cuts(cuts)
                     working.cancel_scope.cancel()
                 proxy.is_quiet = apart.is_quiet = True
@@ -133,11 +134,11 @@ class Ordeal:
         self._news.set()
         self._news = trio.Event()
 
-    async def _hold(self, client: Client) -> None:
+    async def _hold(self, client: Client, name: bytes) -> None:
         while True:
             try:
-                async with client.lock("l", ttl=TTL) as lock:
-                    hold = Hold(lock.key, lock.token, trio.current_time())
+                async with client.lock(name, ttl=TTL) as lock:
+                    hold = Hold(name, lock.key, lock.token, trio.current_time())
                     self.holds.append(hold)
                     try:
                         await trio.sleep(self.rng.uniform(0, WORK_SECONDS))
@@ -150,6 +151,12 @@ class Ordeal:
                 pass
             except EtcdError as error:
                 self.refused[str(error)] += 1
+
+    async def _silence(self, way: FaultProxy) -> None:
+        """For longer than leases last."""
+        while True:
+            await trio.sleep(SILENCE_SECONDS + self.rng.uniform(*BETWEEN_SILENCES))
+            way.silence()
 
     async def _see(
         self, direct: Client, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
@@ -204,7 +211,12 @@ class Ordeal:
 
     def _faults_of_locks(self) -> list[str]:
         found = []
-        for before, after in zip(self.holds, self.holds[1:], strict=False):
+        last: dict[bytes, Hold] = {}
+        for after in self.holds:
+            before = last.get(after.name)
+            last[after.name] = after
+            if before is None:
+                continue
             if after.begin < before.end:
                 found.append(f"two at once hold it: {before}, {after}")
             if after.token <= before.token:
