@@ -7,7 +7,7 @@ import random
 import pytest
 import trio
 
-from tests.client.ordeal import FLAGS, Ordeal
+from tests.client.ordeal import FLAGS, Hold, Ordeal
 from tests.interop.processes import KINDS, running
 
 SEED = 5
@@ -34,3 +34,12 @@ def test_the_ordeal_sees_what_it_is_for():
     for words in ("'twice' was done 2 times", "'lost' was acknowledged", "called not applied"):
         assert words in found
     assert found.count("watcher") == 2
+    ordeal.holds = [
+        Hold(b"l", b"l/1", 5, 0.0, 2.0),
+        Hold(b"m", b"m/1", 6, 1.0, 2.0),
+        Hold(b"l", b"l/2", 4, 1.9, 3.0),
+    ]
+    ordeal.freed = {b"l/1": 1.8, b"m/1": 2.0, b"l/2": 3.5}
+    found = "\n".join(ordeal.faults())
+    for words in ("two at once", "tokens do not grow", "its lease ended before"):
+        assert found.count(words) == 1, words
