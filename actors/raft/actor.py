@@ -26,6 +26,7 @@ from actors.kernel import Call, Inbox, Notice, Reply
 from actors.mvcc.actor import Changes, Results, Span
 from actors.mvcc.forwarded import Forwarded
 from actors.raft.errors import ConfChangeRefused, NoLeader, RaftRefusal, TransferRefused
+from actors.raft.parking import Parking
 from actors.raft.raft import Raft
 from actors.raft.ready import Ready, Write
 from actors.raft.spans import Spans
@@ -43,9 +44,7 @@ from wire.errors import NoLeader as NoLeaderKnown
 
 INBOX_CALLS = 1024
 INBOX_PACKETS = 4096
-PARKED_PROPOSALS = 1024  # batches that wait for a leader to be elected
 HASTE = 0.3  # of the random part of an election timeout, when the leader's connection broke
-PARKED_SECONDS = 5.0  # after which whoever proposed has given up, or soon will
 
 Duty = Callable[[int], Awaitable[None]]
 """Something only a leader does, for as long as it leads; gets the term."""
@@ -313,7 +312,7 @@ class _Desk:
         self._transfers: list[Transfer] = []
         self._leaderless: list[LeaderKnown] = []
         self._snapshots: deque[Write] = deque()  # of leaders, on their way to the disk
-        self._parked: deque[tuple[float, Propose]] = deque()  # until there is a leader
+        self._parking: Parking[Propose] = Parking()
 
     def begin(self) -> None:
         """A member that is its own majority need not wait for anyone."""
@@ -357,6 +356,8 @@ class _Desk:
                         self._campaign_if_alone(now)
                 case Message():
                     core.step(message, now)
+                    if self._parking.heard(message.sender):
+                        self._propose_parked(now)
                 case ReadIndex(reply=reply):
                     readers.append(reply)
                 case ProposeConfChange():
@@ -374,6 +375,7 @@ class _Desk:
                     for peer in lost:
                         core.report_unreachable(peer)
                     if core.leader in lost:
+                        self._parking.lost = core.leader
                         self._expect_election(now)
                 case SnapshotSent(outcomes=outcomes):
                     for peer, arrived in outcomes:
@@ -395,13 +397,13 @@ class _Desk:
 
     def _propose(self, message: Propose, now: float) -> None:
         entries, reply = message.entries, message.reply
+        if self._parking.lost:
+            self._park(message, now)
+            return
         try:
             first = self.core.propose(entries, now)
-        except NoLeader as refusal:
-            if len(self._parked) < PARKED_PROPOSALS:
-                self._parked.append((now, message))
-            else:
-                reply.refuse(_refusal(refusal))
+        except NoLeader:
+            self._park(message, now)
             return
         except RaftRefusal as refusal:
             self._status.proposals_failed += len(entries)
@@ -414,11 +416,13 @@ class _Desk:
             ids = [request_id(data) for data in entries]
             self._machine.forwarded(Forwarded(ids, self.core.term, reply))
 
+    def _park(self, message: Propose, now: float) -> None:
+        if not self._parking.add(message, now):
+            message.reply.refuse(NoLeaderKnown())
+
     def _propose_parked(self, now: float) -> None:
-        parked, self._parked = self._parked, deque()
-        for since, message in parked:
-            if now - since < PARKED_SECONDS:
-                self._propose(message, now)
+        for message in self._parking.take(now):
+            self._propose(message, now)
 
     def _propose_conf_change(self, message: ProposeConfChange, now: float) -> None:
         try:
@@ -460,7 +464,7 @@ class _Desk:
         while (ready := self.core.ready()) is not None:
             if ready.soft is not None:
                 self._publish_role(ready)
-                if self._parked and ready.soft.leader:
+                if ready.soft.leader and not self._parking.lost:
                     self._propose_parked(now)
             if ready.messages:  # first: others work while the log is written
                 self._peers.send(ready.messages)
@@ -509,6 +513,7 @@ class _Desk:
         if soft.leader != status.leader and soft.leader:
             status.leader_changes += 1
         status.term, status.leader, status.role = soft
+        self._parking.led_by(soft.leader)
         self._spans.forget_stages()
         self._judge_reads()
         waiting, self._reads = self._reads, {}

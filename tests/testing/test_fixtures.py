@@ -45,6 +45,16 @@ async def test_a_cluster_survives_its_leader(etcd_cluster, autojump_clock):
         await client.put("a", "2")
 
 
+async def test_a_write_waits_for_the_next_leader(etcd_cluster, autojump_clock):
+    """Its member knows that the leader is lost: what it would send there would be lost, too."""
+    followers = [one for one in etcd_cluster if one is not etcd_cluster.leader]
+    await etcd_cluster.stop(etcd_cluster.leader)
+    for number, member in enumerate(followers):
+        async with member.client() as client:
+            await client.put(f"{number}", "1")
+            assert (await client.get(f"{number}")).text == "1"
+
+
 def test_in_a_program_that_is_not_async(etcd, etcd_client):
     etcd_client.put("a", "1")
     assert etcd_client.get("a").text == "1"
