@@ -88,3 +88,30 @@ def test_several_servers_know_nothing_of_each_other():
         one.client.put("a", "1")
         assert other.client.get("a") is None
         assert one.url != other.url
+
+
+def test_a_test_of_asyncio_gets_a_server_on_a_thread(pytester: pytest.Pytester):
+    pytester.makeconftest(
+        """
+import asyncio, inspect
+
+def pytest_pyfunc_call(pyfuncitem):  # as plugins for asyncio do
+    if inspect.iscoroutinefunction(pyfuncitem.obj):
+        names = pyfuncitem._fixtureinfo.argnames
+        asyncio.run(pyfuncitem.obj(**{name: pyfuncitem.funcargs[name] for name in names}))
+        return True
+"""
+    )
+    pytester.makepyfile(
+        """
+import asyncio
+
+async def test_ports_and_calls(etcd, etcd_client):
+    etcd_client.put("a", "1")
+    host, port = etcd.url.removeprefix("http://").split(":")
+    reader, writer = await asyncio.open_connection(host, int(port))
+    writer.close()
+    await writer.wait_closed()
+"""
+    )
+    pytester.runpytest_subprocess("-q").assert_outcomes(passed=1)

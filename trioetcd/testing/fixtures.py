@@ -1,7 +1,7 @@
 """pytest fixtures: `etcd`, `etcd_client`, `etcd_cluster`.
 
-A test that is async (pytest-trio's) gets a node on its own loop, and so on its own clock: with
-`autojump_clock` an hour takes no time.  Any other test gets a server on a thread.
+A test of pytest-trio's gets a node on its own loop, and so on its own clock: with `autojump_clock`
+an hour takes no time.  Any other test, also of asyncio, gets a server on a thread.
 
     async def test_in_trio(etcd_client):       def test_elsewhere(etcd_client):
         await etcd_client.put("a", "1")            etcd_client.put("a", "1")
@@ -26,7 +26,8 @@ if TYPE_CHECKING:
 
 def _chosen(request: pytest.FixtureRequest, in_trio: str, elsewhere: str) -> Any:
     is_async = inspect.iscoroutinefunction(getattr(request, "function", None))
-    return request.getfixturevalue(in_trio if is_async else elsewhere)
+    is_trios = is_async and request.node.get_closest_marker("trio") is not None
+    return request.getfixturevalue(in_trio if is_trios else elsewhere)
 
 
 @pytest.fixture
@@ -38,7 +39,7 @@ def etcd(request: pytest.FixtureRequest) -> Node | Server:
 
 @pytest.fixture
 def etcd_client(request: pytest.FixtureRequest) -> Any:
-    """A client of `etcd`; its methods block if the test is not async."""
+    """A client of `etcd`; its methods block if the test is not one of Trio."""
     return _chosen(request, "etcd_node_client", "etcd_server_client")
 
 
@@ -49,7 +50,7 @@ def etcd_cluster(request: pytest.FixtureRequest) -> Cluster | Server:
     return found
 
 
-# -- Tests that are async
+# -- Tests of Trio
 
 
 @pytest.fixture
