@@ -10,6 +10,7 @@ Source: Erlang/OTP supervisor (strategies, restart types, intensity and period).
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
@@ -255,7 +256,11 @@ class Supervisor:
 
 
 class _ShieldWhenStarted:
-    """Hands `started` on, and from then on keeps the outside's cancellation off the child."""
+    """Hands `started` on, and from then on keeps the outside's cancellation off the child.
+
+    But not if that came before: then Trio leaves the child to whoever starts it, who waits for it
+    to end.
+    """
 
     def __init__(self, scope: trio.CancelScope, inner: trio.TaskStatus[Any]) -> None:
         self._scope = scope
@@ -264,7 +269,7 @@ class _ShieldWhenStarted:
 
     def started(self, value: Any = None) -> None:
         self.is_started = True
-        self._scope.shield = True
+        self._scope.shield = trio.current_effective_deadline() > -math.inf
         self._inner.started(value)
 
 

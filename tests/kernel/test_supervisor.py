@@ -258,6 +258,28 @@ async def test_cancelling_while_a_child_starts_cancels_the_start(autojump_clock)
     assert scope.cancelled_caught
 
 
+async def test_a_child_that_starts_when_it_is_cancelled_already_ends(autojump_clock):
+    """Two levels of supervisors, as a member has."""
+    stage = Stage()
+    start = stage.actor("a")
+
+    async def late(*, task_status: trio.TaskStatus[None]) -> None:
+        scope.cancel()
+        await start(task_status=task_status)
+
+    inner = Supervisor(
+        Node("in"), [Child("a", late)], strategy=Strategy.ONE_FOR_ONE, burst=0, period=1
+    )
+    outer = Supervisor(
+        Node("out"), [Child("in", inner.run)], strategy=Strategy.ONE_FOR_ONE, burst=0, period=1
+    )
+    with trio.fail_after(60), trio.CancelScope() as scope:
+        async with trio.open_nursery() as nursery:
+            await nursery.start(outer.run)
+    assert scope.cancelled_caught
+    assert stage.notes == ["a starts", "a ends"]
+
+
 async def test_the_tree_shows_state_restarts_depth_and_last_error():
     stage = Stage()
     node = Node("top")

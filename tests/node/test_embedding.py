@@ -139,6 +139,44 @@ async def test_a_failed_part_ends_the_block_and_is_named():
     assert isinstance(leaf, OSError)
 
 
+class CancelAt(trio.abc.Instrument):
+    """Cancels a scope after so many steps of tasks."""
+
+    def __init__(self, scope: trio.CancelScope, steps: int) -> None:
+        self.scope = scope
+        self.steps = steps
+
+    def before_task_step(self, task: trio.lowlevel.Task) -> None:
+        self.steps -= 1
+        if self.steps == 0:
+            self.scope.cancel()
+
+
+@pytest.mark.parametrize("on_disk", [False, True])
+async def test_its_start_can_be_cancelled_at_every_step(on_disk: bool, tmp_path: Path):
+    """And its end, which comes then: a member that is cancelled is gone soon, and its data good."""
+    settings = NodeSettings(data_dir=tmp_path / "data" if on_disk else None)
+    steps = 0
+    is_done = False
+    while not is_done:
+        steps += 1 + steps // (10 if on_disk else 30)
+        with trio.fail_after(20), trio.CancelScope() as scope:
+            watch = CancelAt(scope, steps)
+            trio.lowlevel.add_instrument(watch)
+            try:
+                async with (
+                    open_node(settings, listen=["http://127.0.0.1:0"]) as node,
+                    node.client() as client,
+                ):
+                    await works(client)
+                    is_done = True
+            finally:
+                trio.lowlevel.remove_instrument(watch)
+    assert steps > 100
+    async with open_node(settings) as node, node.client() as client:
+        await works(client)
+
+
 # -- What it leaves behind
 
 
