@@ -152,3 +152,12 @@ async def test_both_kinds_of_program_may_share_a_server(program, url):
             return (await other.get("a")).text
 
         assert await program(main) == "from Trio"
+
+
+def test_trios_client_says_whose_it_is():
+    async def program():
+        async with trioetcd.open_client("http://127.0.0.1:1"):
+            pass
+
+    with pytest.raises(RuntimeError, match=r"trioetcd\.aio"):
+        program().send(None)  # in nobody's loop

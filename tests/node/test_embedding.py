@@ -100,6 +100,8 @@ async def test_what_is_wrong_at_the_start_is_said(tmp_path: Path):
     assert await fails(listen=["https://127.0.0.1:0"]) == "an https URL needs a certificate: `tls`"
     missing = TLSSettings(cert_file="/nowhere.crt", key_file="/nowhere.key")
     assert "nowhere" in await fails(listen=["https://127.0.0.1:0"], tls=missing)
+    (tmp_path / "file").touch()
+    assert "not a directory" in await fails(settings=NodeSettings(data_dir=tmp_path / "file"))
     settings = NodeSettings(data_dir=tmp_path / "data")
     async with open_node(settings):
         assert "already" in await fails(settings=settings) or "lock" in await fails(

@@ -138,6 +138,8 @@ async def open_client(
     """
     if not urls:
         raise ValueError("a client needs at least one URL")
+    if not trio.lowlevel.in_trio_task():
+        raise RuntimeError("this client is Trio's; for asyncio there is trioetcd.aio")
     chance = rng or random.Random()
     addresses = [parse_url(url) for url in urls]
     secure = (

@@ -63,8 +63,15 @@ class Storage:
 
 
 def has_log(settings: NodeSettings, disk: Disk) -> bool:
-    """Whether the member has begun before; then nobody asks how it is to begin."""
-    return any(name.endswith(".wal") for name in disk.list(_wal_directory(settings)))
+    """Whether the member has begun before; then nobody asks how it is to begin.
+
+    Raises:
+        StartError: the directory is none, or cannot be read.
+    """
+    try:
+        return any(name.endswith(".wal") for name in disk.list(_wal_directory(settings)))
+    except OSError as error:
+        raise StartError(f"cannot access data directory: {_words(error)}") from error
 
 
 def _wal_directory(settings: NodeSettings) -> str:
