@@ -28,6 +28,7 @@ from wire.http2.headers import Headers
 from wire.network import Address, Network
 from wire.tls import ClientTLS, TLSStream, handshake_words
 
+MOST_GROWTH = 64  # steps of a pause: a power of some thousands is no number any more
 TRIES = 5  # of a call that the server has not seen, each on another connection
 _pack = PREFIX.pack
 
@@ -43,7 +44,8 @@ class Backoff:
 
     def pause(self, failures: int, rng: random.Random) -> float:
         """After so many failures in a row."""
-        length = min(self.first * self.factor ** (failures - 1), self.most)
+        growth = self.factor ** min(failures - 1, MOST_GROWTH)
+        length = min(self.first * growth, self.most)
         return length * rng.uniform(1 - self.jitter, 1 + self.jitter)
 
 

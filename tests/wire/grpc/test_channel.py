@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import itertools
+import random
 
 import h2.settings
 import pytest
@@ -540,6 +541,13 @@ async def test_a_server_that_is_not_there_is_reported_as_by_grpc():
             'dial tcp server:2379: connect: connection refused"'
         )
         assert not error.maybe_sent
+
+
+def test_a_server_may_be_away_for_as_long_as_it_likes():
+    rng = random.Random(1)
+    pauses = [Backoff().pause(failures, rng) for failures in (1, 10, 100, 10_000, 10_000_000)]
+    assert pauses[0] < 0.2
+    assert all(4 <= pause <= 6 for pause in pauses[1:])
 
 
 async def test_pauses_between_attempts_grow_and_calls_meanwhile_fail_at_once(
