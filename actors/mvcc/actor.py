@@ -14,7 +14,6 @@ there.  Whoever follows the state (watch hub, lessor, raft, backend) hears one n
 from __future__ import annotations
 
 import heapq
-from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
@@ -22,12 +21,12 @@ from typing import NamedTuple, Protocol
 import trio
 
 from actors.apply.applier import Applier, Result
-from actors.apply.stages import Stages
 from actors.backend.actor import BackendActor
 from actors.backend.buckets import CONF_STATE, META
 from actors.cluster.member import conf_state_json
 from actors.kernel import Call, Inbox, Notice, Reply
 from actors.lease.table import LeaseChanges
+from actors.mvcc.appended import AppendedProposals, Span
 from actors.mvcc.cleaning import Cleaning
 from actors.mvcc.compaction_times import CompactionTimes
 from actors.mvcc.forwarded import Forwarded, ForwardedProposals
@@ -42,7 +41,7 @@ from actors.raft.types import (
     Snapshot,
     conf_change_of,
 )
-from wire.errors import EtcdError, LeaderChanged, RequestTimeout
+from wire.errors import EtcdError
 
 INBOX_CALLS = 256
 SLICE_ENTRIES = 500  # applied between two turns of the event loop: 3 to 5 ms
@@ -56,20 +55,6 @@ BACKLOG_BYTES = 256 << 20  # applied but not durable; beyond it, applying waits 
 Results = list[Result]
 Changes = tuple[tuple[int, AnyConfChange], ...]
 """Changes of the configuration, each with the log index at which it took effect."""
-
-
-class Span(NamedTuple):
-    """Entries that this member, leading, appended together, and who waits for their results."""
-
-    first: int  # log index
-    size: int
-    term: int
-    reply: Reply[Results]
-    stages: Stages | None = None  # for who measures them
-
-    @property
-    def last(self) -> int:
-        return self.first + self.size - 1
 
 
 # Messages
@@ -262,9 +247,8 @@ class _Desk:
         self.conf_state = conf_state
         self._backend = backend
         self._followers = followers
-        self._spans: deque[Span] = deque()
+        self._appended = AppendedProposals()
         self._forwarded = machine.awaited
-        self._results: Results = []  # of the first span, as far as it is applied
         self._waiting: list[tuple[int, int, Reply[None]]] = []  # a heap by log index
         self._cleaned: list[Cleaned] = []
         self._idle: list[Idle] = []
@@ -275,7 +259,7 @@ class _Desk:
         """`handle` for one message when nothing else waits; False if it takes more than a step."""
         if len(entries) > SLICE_ENTRIES or self._rows.pending_bytes > BACKLOG_BYTES:
             return False
-        self._spans.extend(spans)
+        self._appended.expect(spans)
         try:
             self.apply(entries)
         except Exception as error:
@@ -289,7 +273,7 @@ class _Desk:
         for message in messages:
             match message:
                 case Committed(entries=entries, spans=spans):
-                    self._spans.extend(spans)
+                    self._appended.expect(spans)
                     for start in range(0, len(entries), SLICE_ENTRIES):
                         if start:
                             await trio.lowlevel.checkpoint()
@@ -325,11 +309,7 @@ class _Desk:
         self._machine.is_installing = False
         self.conf_state = snapshot.metadata.conf_state
         self._configuration = Configuration.of(self.conf_state)
-        for span in self._spans:
-            if not span.reply.done:
-                span.reply.refuse(RequestTimeout())
-        self._spans.clear()
-        self._results = []
+        self._appended.give_up()
         self._forwarded.give_up()
         self._followers.leases_changed(
             LeaseChanges(
@@ -373,8 +353,8 @@ class _Desk:
             Progress(last.index, last.term, self._store.revision, tuple(changes), self.conf_state)
         )
         self._backend.changed()
-        if self._spans:
-            self._answer(entries, results, applied)
+        if self._appended:
+            self._appended.answer(entries, results, applied)
         if self._forwarded:
             self._forwarded.answer(entries, results)
         while self._waiting and self._waiting[0][0] <= last.index:
@@ -393,29 +373,6 @@ class _Desk:
         self.conf_state = self._configuration.conf_state()
         self._rows.put(META, CONF_STATE, conf_state_json(self.conf_state))
         return self._store.revision, b""
-
-    def _answer(self, entries: list[Entry], results: Results, now: float) -> None:
-        """Hand results to whoever proposed the entries."""
-        base, last = entries[0].index, entries[-1].index
-        while self._spans and self._spans[0].first <= last:
-            span = self._spans[0]
-            start = span.first + len(self._results) - base
-            stop = min(span.last, last) - base + 1
-            if entries[stop - 1].term == span.term:
-                self._results += results[start:stop]
-            else:  # another leader's entries took some of the places
-                self._results += [
-                    result if entry.term == span.term else LeaderChanged()
-                    for entry, result in zip(entries[start:stop], results[start:stop], strict=True)
-                ]
-            if span.last > last:
-                return
-            self._spans.popleft()
-            if span.stages is not None:
-                span.stages.applied = now
-            done, self._results = self._results, []
-            if not span.reply.done:
-                span.reply.answer(done)
 
     # -- Compaction, a step between other work
 

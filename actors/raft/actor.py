@@ -23,7 +23,8 @@ import trio
 from actors.apply.operation import request_id
 from actors.apply.stages import Stages
 from actors.kernel import Call, Inbox, Notice, Reply
-from actors.mvcc.actor import Changes, Results, Span
+from actors.mvcc.actor import Changes, Results
+from actors.mvcc.appended import Span
 from actors.mvcc.forwarded import Forwarded
 from actors.raft.errors import ConfChangeRefused, NoLeader, RaftRefusal, TransferRefused
 from actors.raft.parking import Parking

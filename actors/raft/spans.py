@@ -6,7 +6,7 @@ from collections import deque
 from typing import Generic, Protocol, TypeVar
 
 from actors.apply.stages import Stages
-from wire.errors import EtcdError, RequestTimeout
+from wire.errors import EtcdError, LeaderChanged, RequestTimeout
 
 
 class Awaited(Protocol):
@@ -40,7 +40,8 @@ S = TypeVar("S", bound=Appended)
 class Spans(Generic[S]):
     """From the log to the state machine, and the stages of those that are measured.
 
-    Invariant: in log order, each of entries this member appended as leader.
+    Invariant: each begins behind the beginning of the one before.  Those at whose places this
+    member, leading again, has appended anew are lost: its log does not have them, so nobody's will.
     """
 
     def __init__(self) -> None:
@@ -50,7 +51,12 @@ class Spans(Generic[S]):
         self._unwritten: deque[S] = deque()
 
     def append(self, span: S, now: float) -> None:
-        self._waiting.append(span)
+        waiting = self._waiting
+        while waiting and waiting[-1].first >= span.first:
+            lost = waiting.pop()
+            if not lost.reply.done:
+                lost.reply.refuse(LeaderChanged())
+        waiting.append(span)
         if span.stages is not None:
             span.stages.queued = now
             self._unwritten.append(span)
