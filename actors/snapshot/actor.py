@@ -3,7 +3,7 @@
 Inbox     one notice (how far entries are applied).
 Waits on  backend, to make what is applied durable; wal, for its snapshot record and to release
           segments; the worker, to write the file.
-Restarts  yes: it counts from the last snapshot anew.
+Restarts  no: after a failed fsync of its file nothing on that disk can be trusted.
 
 The order is what makes it safe: first the database is durable up to an index, then a file says
 so, then the log says that the file is whole, and only then is anything released.

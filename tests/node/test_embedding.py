@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import gc
 import json
 import os
@@ -15,6 +16,8 @@ import pytest
 import trio
 
 import trioetcd
+from actors.snapshot import files
+from actors.snapshot.actor import Retention
 from tests.wire.certificates import Authority
 from trioetcd import NodeSettings, StartError, open_client, open_node
 from trioetcd.testing.disk import SimulatedDisk
@@ -139,6 +142,26 @@ async def test_a_failed_part_ends_the_block_and_is_named():
     while isinstance(leaf, BaseExceptionGroup):
         leaf = leaf.exceptions[0]
     assert isinstance(leaf, OSError)
+
+
+async def test_a_snapshot_file_that_cannot_be_synced_ends_the_member(
+    monkeypatch: pytest.MonkeyPatch,
+):
+    def save(*_: object) -> None:
+        raise OSError(errno.EIO, "input/output error")
+
+    monkeypatch.setattr(files, "save", save)
+
+    async def use() -> None:
+        settings = NodeSettings(retention=Retention(snapshot_count=5))
+        async with open_node(settings) as node, node.client() as client:
+            for _ in range(5):
+                await client.put("a", "1")
+            await trio.sleep_forever()
+
+    with pytest.raises(ExceptionGroup, match="durable") as failed, trio.fail_after(10):
+        await use()
+    assert "snapshotter" in str(failed.value.exceptions[0])
 
 
 class CancelAt(trio.abc.Instrument):

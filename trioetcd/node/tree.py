@@ -2,9 +2,9 @@
 
     member                    nothing restarts here: what escapes ends the member
     ├─ durable                one_for_all, no restarts: the disk, and what was promised
-    │  ├─ wal  backend  mvcc  raft
+    │  ├─ wal  backend  mvcc  raft  snapshotter
     ├─ derived                one_for_one, 5 in 60 s: rebuilt from the store
-    │  ├─ lessor  watch-hub  auth-tokens  reads  long-reads  snapshotter  compactor  monitor
+    │  ├─ lessor  watch-hub  auth-tokens  reads  long-reads  compactor  monitor
     ├─ peers                  one_for_one, 10 in 60 s: the ways to other members
     │  └─ links  link-ID …
     └─ edge                   one_for_one, no restarts: what clients talk to
@@ -104,11 +104,22 @@ def durable(parts: Parts) -> list[Child]:
     raft = partial(
         run_raft, parts.raft, parts.core, parts.wal, parts.machine, parts.links, parts.duties
     )
+    snapshotter = partial(
+        run_snapshotter,
+        parts.snapshotter,
+        parts.disk,
+        parts.snapshot_directory,
+        parts.wal,
+        parts.backend,
+        parts.wal_worker,
+        parts.raft.compact,
+    )
     return [
         Child("wal", wal, inbox=parts.wal.inbox),
         Child("backend", backend, inbox=parts.backend.inbox, grace=COMMIT_GRACE),
         Child("mvcc", machine, inbox=parts.machine.inbox),
         Child("raft", raft, inbox=parts.raft.inbox),
+        Child("snapshotter", snapshotter, inbox=parts.snapshotter.inbox),
     ]
 
 
@@ -122,17 +133,6 @@ def derived(parts: Parts) -> list[Child]:
         election_timeout=settings.election_timeout,
         checkpoint_interval=parts.checkpoint_interval,
     )
-    snapshotter = partial(
-        run_snapshotter,
-        parts.snapshotter,
-        parts.disk,
-        parts.snapshot_directory,
-        parts.wal,
-        parts.backend,
-        parts.wal_worker,
-        parts.raft.compact,
-    )
-
     monitor = partial(run_monitor, parts.monitor, parts.alarms, parts.proposals, parts.log_to)
 
     def compactor(*, task_status: trio.TaskStatus[None]) -> Awaitable[object]:
@@ -162,7 +162,6 @@ def derived(parts: Parts) -> list[Child]:
         Child("auth-tokens", partial(run_tokens, parts.tokens)),
         Child("reads", partial(run_reads, parts.reads), inbox=parts.reads.inbox),
         Child("long-reads", partial(run_long_reads, parts.reads), inbox=parts.reads.long_inbox),
-        Child("snapshotter", snapshotter, inbox=parts.snapshotter.inbox),
         Child("compactor", compactor),
         Child("monitor", monitor, inbox=parts.monitor.inbox),
     ]
