@@ -52,6 +52,19 @@ class JWTTokens(Forgetful):
         self._unix_seconds = unix_seconds
         self._jws = PyJWS(algorithms=[self._method])
         self._good: dict[str, tuple[Identity, float]] = {}  # -> whose, until when
+        self._try_keys()
+
+    def _try_keys(self) -> None:
+        """A key of another curve, or too short for the method: said now, not at a log-in."""
+        method, key = self._method, self._signing_key
+        try:
+            if key is None:
+                self._jws.get_algorithm_by_name(method).prepare_key(self._checking_key)
+            else:
+                token = self._jws.encode(b"{}", key, algorithm=method)
+                self._jws.decode(token, self._checking_key, algorithms=[method])
+        except (PyJWTError, ValueError, TypeError) as error:
+            raise BadTokenOptions(f"auth: invalid key: {error}") from error
 
     def new_prefix(self) -> str:
         return ""
@@ -82,7 +95,7 @@ class JWTTokens(Forgetful):
         try:
             payload = self._jws.decode(token, self._checking_key, algorithms=[self._method])
             found = _claimed(json.loads(payload), self._unix_seconds())
-        except (PyJWTError, ValueError, TypeError, RecursionError):
+        except (PyJWTError, ValueError, TypeError, OverflowError, RecursionError):
             return None
         if found is not None:
             if len(self._good) >= CACHED_TOKENS:

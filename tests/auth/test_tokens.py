@@ -177,6 +177,7 @@ def test_a_token_that_was_not_signed_with_the_key_is_nobodys():
         {"username": "a", "revision": 1, "exp": "never"},
         {"username": "a", "revision": 1, "nbf": 1.8e9},
         {"username": "a", "revision": 1, "exp": 1.6e9},
+        {"username": "a", "revision": float("inf")},
     ],
 )
 def test_a_token_that_claims_too_little_or_at_the_wrong_time_is_nobodys(claims):
@@ -188,6 +189,21 @@ def test_a_token_of_somebody_elses_making_is_as_good():
     tokens = JWTTokens(JWTSettings("HS256", private_key=SECRET), UnixClock())
     claims = {"username": "a", "revision": 4.0}
     assert tokens.identify(jwt.encode(claims, SECRET, "HS256"), 1) == Identity("a", 4)
+
+
+@pytest.mark.parametrize("method", ["ES256", "ES512"])
+def test_a_key_of_another_curve_is_found_out_before_anybody_logs_in(method: str):
+    for key in ({"private_key": private("ES384")}, {"public_key": public("ES384")}):
+        with pytest.raises(BadTokenOptions, match="auth: invalid key"):
+            JWTTokens(JWTSettings(method, **key), UnixClock())
+
+
+@pytest.mark.filterwarnings("ignore:The RSA key is 1024 bits")
+def test_a_key_too_short_for_its_method_is_found_out_before_anybody_logs_in():
+    short = rsa.generate_private_key(65537, 1024)
+    pem = short.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    with pytest.raises(BadTokenOptions, match="auth: invalid key"):
+        JWTTokens(JWTSettings("PS512", private_key=pem), UnixClock())
 
 
 def test_keys_must_fit():
