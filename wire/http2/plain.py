@@ -91,10 +91,13 @@ class Exchange(sending.Sending):
 
     def _request(self, peer: Peer) -> HTTPRequest:
         found = dict(self._headers)
+        headers = tuple(pair for pair in self._headers if not pair[0].startswith(b":"))
+        if b"host" not in found:  # RFC 9113 §8.3.1: `:authority` is its other name
+            headers = ((b"host", found.get(b":authority", b"")), *headers)
         return HTTPRequest(
             found.get(b":method", b"").decode("ascii", "replace"),
             found.get(b":path", b"").decode("ascii", "replace"),
-            tuple(pair for pair in self._headers if not pair[0].startswith(b":")),
+            headers,
             bytes(self._body),
             peer,
         )

@@ -41,6 +41,17 @@ async def test_a_request_is_answered_by_the_handler(autojump_clock):
         assert response.body == b"POST /a?b=c 1.2.3.4:5 body"
 
 
+async def test_the_handler_is_told_the_host_by_its_usual_name(autojump_clock):
+    async def host(request: HTTPRequest) -> HTTPResponse:
+        return HTTPResponse(200, request.header(b"host") or b"?")
+
+    async with attacked(http_handler=host) as peer:
+        await peer.hello()
+        await peer.send(get(1))
+
+        assert (await peer.response(1)).body == b"test"
+
+
 async def test_without_a_handler_nothing_is_found(autojump_clock):
     async with attacked() as peer:
         await peer.hello()
