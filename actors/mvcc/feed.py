@@ -37,6 +37,10 @@ class Feed:
         self.wanted = True
         self._reset(revision + 1)
 
+    def skip_to(self, revision: int) -> None:
+        """The store is at `revision` without having changed one by one, or it need not be told."""
+        self._reset(revision + 1)
+
     def unwant(self) -> None:
         """Nobody watches: hold nothing."""
         self.wanted = False

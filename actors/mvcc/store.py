@@ -273,6 +273,8 @@ class Store:
         self.index.restored()
         # A compacted store may hold no row as new as its revision.
         self.revision = max(newest, self.compact_revision, FIRST_REVISION)
+        if self.feed.wanted:
+            self.feed.skip_to(self.revision)
         for key, lease in leased.items():
             if self.leases.exists(lease):
                 self.leases.attach(lease, key)

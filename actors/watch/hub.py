@@ -281,7 +281,10 @@ class WatchSet:
     def restore(self, source: Source) -> None:
         """The store was replaced, by a snapshot from the leader: all read on from there."""
         self.source = source
-        self._place_anew(source.revision)
+        revision = source.revision
+        if source.feed.wanted:
+            source.feed.skip_to(revision)  # from the store they read it all
+        self._place_anew(revision)
 
     def catch_up(self) -> None:
         """One step of those that are behind.  Synced watchers come first: see `publish`."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import permutations
+
 import pytest
 
 from actors.watch import hub
@@ -680,6 +682,31 @@ def test_watchers_read_on_from_where_they_are_when_a_snapshot_replaces_the_store
         "9 #1 +a=v@8 +a=v@9",
         "9 #2 +a=v@9",
     ]
+
+
+@pytest.mark.parametrize("order", sorted(set(permutations(["put", "look", "put", "notice"]))))
+def test_a_snapshot_in_the_same_store_is_told_of_once_whatever_comes_first(world, order):
+    """A member's store is refilled where it is; the hub hears of it some time later."""
+    stream = world.client()
+    world.watch(stream, b"a")
+    world.put(b"a")
+    assert world.lines(stream)[1:] == ["2 #0 +a=v@2"]
+    newer = World()
+    newer.put(b"a", b"a", b"a", b"a")
+    world.put(b"a")  # not published when the snapshot comes
+    world.store.backend = newer.store.backend
+    world.store.restore()
+    for step in order:
+        match step:
+            case "put":
+                world.put(b"a")
+            case "look":
+                for _ in world.watches.publish():
+                    pass
+            case "notice":
+                world.watches.restore(world.store)
+    told = [event for line in world.lines(stream) for event in line.split()[2:]]
+    assert told == [f"+a=v@{revision}" for revision in range(3, 8)]
 
 
 def test_nothing_is_held_for_watchers_that_are_not_there():
