@@ -29,6 +29,15 @@ def test_the_buckets_of_a_histogram_add_up():
     ]
 
 
+def test_a_large_bucket_is_called_what_go_calls_it():
+    family = histogram("ttl", "TTLs.").buckets((262144.0, 1048576.0, 8388608.0), (0, 0, 0, 1), 1.0)
+    assert [line.partition("}")[0] for line in family.lines[:3]] == [
+        'ttl_bucket{le="262144"',
+        'ttl_bucket{le="1.048576e+06"',
+        'ttl_bucket{le="8.388608e+06"',
+    ]
+
+
 def test_what_has_no_value_is_left_out_and_the_rest_is_in_order():
     text = render([gauge("z", "Z.", 1), gauge("m", "M."), gauge("a", "A.", 2.5)]).decode()
     assert [line for line in text.splitlines() if line[0] != "#"] == ["a 2.5", "z 1"]

@@ -41,7 +41,7 @@ class Family:
     ) -> Family:
         """A histogram; `counts` has one more than `bounds`, for what is beyond them."""
         reached = list(accumulate(counts))
-        for bound, count in zip([*map(_number, bounds), "+Inf"], reached, strict=True):
+        for bound, count in zip([*map(_bound, bounds), "+Inf"], reached, strict=True):
             self.lines.append(f"{self.name}_bucket{_braces({**labels, 'le': bound})} {count}")
         shown = _braces(labels)
         self.lines.append(f"{self.name}_sum{shown} {_number(total)}")
@@ -95,3 +95,11 @@ def _escaped(value: str) -> str:
 def _number(value: float) -> str:
     """Whole numbers without a point, as Go writes them."""
     return str(int(value)) if abs(value) < 1e15 and value == int(value) else repr(value)
+
+
+def _bound(value: float) -> str:
+    """As Go writes it, because `le` is a label: queries name it letter by letter."""
+    if abs(value) < 1e6:
+        return _number(value)
+    shown = (f"{value:.{digits}e}" for digits in range(17))
+    return next(text for text in shown if float(text) == value)
