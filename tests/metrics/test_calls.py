@@ -32,7 +32,8 @@ async def served(**settings: bool) -> AsyncIterator[tuple[Node, Channel]]:
     network = MemoryNetwork("test")
     async with open_node(NodeSettings(**settings)) as node, trio.open_nursery() as nursery:
         listeners = await network.host("server").listen(ADDRESS)
-        answers = Answers(node.registry, node.web.handle, Limits(), KeepAlive(), drain=0.0)
+        clock = node.parts.unix_seconds
+        answers = Answers(node.registry, node.web.handle, Limits(), KeepAlive(), clock, drain=0.0)
         await nursery.start(make_port(listeners, answers, None, NullLog()).run)
         async with open_channel(network.host("client"), ADDRESS, random.Random(1)) as channel:
             yield node, channel

@@ -207,7 +207,7 @@ class Member:
     ) -> None:
         """Until `vanish`, or the end."""
         listeners = await self.network.listen(address)
-        answers = Answers(self.registry, not_found, PEER_LIMITS, PEER_KEEP_ALIVE)
+        answers = Answers(self.registry, not_found, PEER_LIMITS, PEER_KEEP_ALIVE, lambda: 0.0)
         doors = [Door(listener, self._streams) for listener in listeners]
         port = make_port(doors, answers, self._server_tls, self.log)
         with trio.CancelScope() as self._closing:
