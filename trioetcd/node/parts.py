@@ -197,6 +197,7 @@ class Parts:
         )
         self._build_actors(storage)
         self._build_links(seams, log)
+        self._build_means(settings)
         self._build_services(settings, seams)
         self._serve_members(log)
 
@@ -254,7 +255,8 @@ class Parts:
         self.fanout = Fanout(self.raft, self.snapshotter, self.lessor, self.hub, self.store, note)
         self.checkpoint_interval = CHECKPOINT_SECONDS if settings.lease_checkpoints else None
 
-    def _build_services(self, settings: NodeSettings, seams: Seams) -> None:
+    def _build_means(self, settings: NodeSettings) -> None:
+        """What services have in common: ways to propose, to read, to know who may."""
         self.headers = HeaderWriter(self.cluster_id, self.member_id, self.raft.status)
         self.quota = Quota(settings.quota_bytes, self.rows.engine.size)
         self.monitor = Monitor(self.member_id)
@@ -278,6 +280,9 @@ class Parts:
         self.reads = Reads(self.raft, self.machine, settings.request_timeout)
         self.gate = Gate(self.raft.status, self.membership, settings.election_timeout)
         self.lessors = Lessors(self.lessor, self.raft, self.links, settings.request_timeout)
+
+    def _build_services(self, settings: NodeSettings, seams: Seams) -> None:
+        """Those that other parts look into; all are in the registry."""
         self._log_what_is_slow(settings, seams)
         self.kv = KVService(
             self.store,
@@ -318,6 +323,10 @@ class Parts:
             timeout=settings.request_timeout,
         )
         self.auth_service = self._make_auth_service(seams)
+        self._register_services()
+        self._observe_calls(settings, seams)
+
+    def _register_services(self) -> None:
         header, revision = self.headers.write, lambda: self.store.revision
         services = (
             self.kv,
@@ -345,7 +354,6 @@ class Parts:
         for service in services:
             service.register(self.registry)
         self.slow.watch(self.registry)
-        self._observe_calls(settings, seams)
 
     def _in_the_name_of(self, context: Context) -> Caller:
         return Caller(self.registry, context)
