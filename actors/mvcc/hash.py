@@ -23,24 +23,33 @@ SLICE_ROWS = 2000  # hashed between two turns of the event loop
 class KVHash:
     """Call `step` until it returns False; then `value` is the hash.
 
-    Writes may go on meanwhile; a compaction must not remove rows, so let none run.
+    Writes may go on meanwhile; a compaction must not remove rows, so let none run.  If the store
+    is replaced, by a snapshot from the leader, it begins again.
     """
 
     def __init__(self, store: Store, revision: int = 0) -> None:
         """Raises Compacted or FutureRevision for a revision that cannot be hashed."""
-        if 0 < revision < store.compact_revision:
-            raise Compacted
         if revision > store.revision:
             raise FutureRevision
         self.revision = revision or store.revision
+        self._store = store
+        self._begin()
+
+    def _begin(self) -> None:
+        store = self._store
+        if 0 < self.revision < store.compact_revision:
+            raise Compacted
         self.compact_revision = store.compact_revision
         self.value = google_crc32c.value(KEY.encode())
-        self._store = store
+        self._index = store.index
         self._start = b""
         self._anything_alive: bool | None = None
 
     def step(self, rows: int = SLICE_ROWS) -> bool:
+        """Raises Compacted: the store was replaced by one that cannot tell any more."""
         store = self._store
+        if store.index is not self._index:
+            self._begin()
         page = store.backend.scan(KEY, self._start, None, rows)
         pieces: list[bytes] = []
         for row, keyvalue in page:

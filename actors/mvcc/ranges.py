@@ -31,6 +31,22 @@ class Rows(Protocol):
     def row(self, revision: bytes) -> bytes | None: ...
 
 
+class Source(Protocol):
+    """The store, as far as reading goes."""
+
+    @property
+    def index(self) -> KeyIndex: ...
+
+    @property
+    def backend(self) -> Rows: ...
+
+    @property
+    def revision(self) -> int: ...
+
+    @property
+    def compact_revision(self) -> int: ...
+
+
 def bounds(key: bytes, range_end: bytes) -> tuple[bytes, bytes | None]:
     """[start, stop) of a request; no stop: to the end of the key space."""
     if not range_end:
@@ -42,25 +58,22 @@ class RangeCursor:
     """One range, read a slice at a time at a fixed revision.
 
     Call `step` until it returns False; then `body` is the response without its header.  The
-    store may change between steps, but must not remove rows that `revision` can see.
+    store may change between steps, but must not remove rows that `revision` can see.  If another
+    one takes its place, a snapshot from the leader, that has those rows too, unless it was
+    compacted further.
     """
 
-    def __init__(
-        self, request: _Range, index: KeyIndex, rows: Rows, current: int, compacted: int
-    ) -> None:
-        """`current` and `compacted` are the store's revisions now.
-
-        Raises:
-            Compacted, FutureRevision: the revision asked for cannot be read.
-        """
-        self.current = current  # what the response's header says
+    def __init__(self, request: _Range, store: Source) -> None:
+        """Raises Compacted or FutureRevision: the revision asked for cannot be read."""
+        self._store = store
+        self._index = index = store.index
+        self._row = store.backend.row
+        self.current = current = store.revision  # what the response's header says
         self.revision = request.revision if request.revision > 0 else current
         if self.revision > current:
             raise FutureRevision
-        if self.revision < compacted:
+        if self.revision < store.compact_revision:
             raise Compacted
-        self._index = index
-        self._row = rows.row
         self._single = request.key if not request.range_end else None
         self._start, self._stop = bounds(request.key, request.range_end)
         self._count_only = request.count_only
@@ -80,7 +93,13 @@ class RangeCursor:
         return self._index.count(self._start, self._stop)
 
     def step(self, keys: int = SLICE_KEYS) -> bool:
-        """Look at the next `keys` keys; False when the response is complete."""
+        """Look at the next `keys` keys; False when the response is complete.
+
+        Raises:
+            Compacted: the store was replaced by one that cannot tell any more.
+        """
+        if self._store.index is not self._index and self.revision < self._store.compact_revision:
+            raise Compacted
         if self._single is not None:
             return self._look_up(self._single)
         if self._counted and (self._count_only or not self._count):

@@ -129,7 +129,7 @@ class Store:
 
     def cursor(self, request: etcdserverpb.RangeRequest) -> RangeCursor:
         """Start a range; see `RangeCursor` for what it may raise."""
-        return RangeCursor(request, self.index, self.backend, self.revision, self.compact_revision)
+        return RangeCursor(request, self)
 
     def read_key(self, key: bytes) -> bytes:
         """What a range of one key, now, without options, answers: the commonest read of all."""

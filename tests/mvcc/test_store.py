@@ -282,6 +282,52 @@ def test_hashing_refuses_what_cannot_be_read():
         KVHash(store, 4)
 
 
+def replaced(store: Store, *, compacted: int = 0) -> None:
+    """As a leader's snapshot does: another member's rows, ten more of them, in the same store."""
+    newer = new_store()
+    for number in range(20):
+        put(newer, b"k%d" % (number % 10), b"new" if number > 9 else b"old")
+    if compacted:
+        compact(newer, compacted)
+        clean(newer)
+    store.backend = newer.backend
+    store.restore()
+
+
+def test_a_cursor_reads_on_in_a_store_that_was_replaced_if_it_can():
+    store = new_store()
+    for number in range(10):
+        put(store, b"k%d" % number, b"old")
+    everything = etcdserverpb.RangeRequest(key=b"k", range_end=b"l")
+    cursor, late = store.cursor(everything), store.cursor(everything)
+    assert cursor.step(4)
+    replaced(store)
+    while cursor.step(4):
+        pass
+    response = etcdserverpb.RangeResponse.FromString(cursor.body)
+    assert [kv.value for kv in response.kvs] == [b"old"] * 10
+    assert late.step(4)
+    replaced(store, compacted=15)
+    with pytest.raises(Compacted):
+        late.step(4)
+
+
+def test_a_hash_begins_again_in_a_store_that_was_replaced():
+    store = new_store()
+    for number in range(10):
+        put(store, b"k%d" % number, b"old")
+    run, late = KVHash(store), KVHash(store)
+    assert run.step(3)
+    replaced(store, compacted=11)
+    while run.step(3):
+        pass
+    assert (run.value, run.compact_revision) == (hash_of(store, 11), 11)
+    assert late.step(3)
+    replaced(store, compacted=15)
+    with pytest.raises(Compacted):
+        late.step(3)
+
+
 def test_a_cursor_reads_its_revision_whatever_happens_between_its_steps():
     store = new_store()
     for number in range(10):

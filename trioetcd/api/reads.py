@@ -156,5 +156,8 @@ async def _read(read: LongRead, reads: Reads, slots: trio.Semaphore) -> None:
         if not call.closed:
             read.finish(call, cursor)
         read.reply.answer(None)
+    except EtcdError as refusal:
+        call.refuse(refusal)
+        read.reply.refuse(refusal)
     finally:
         slots.release()
